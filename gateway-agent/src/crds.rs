@@ -1,0 +1,3 @@
+//! Our own kinds, group `gatehouse.dev`.
+
+pub mod gateway_parameters;

@@ -1,0 +1,26 @@
+//! The agent of one node: Gateway API objects in, kernel and proxy state out.
+//!
+//! `source → World → translate → Desired → observe, plan, apply per edge → outcomes → status`. Modules under *pure* do no
+//! I/O and read no clock.
+
+// Pure.
+pub mod api;
+pub mod crds;
+pub mod desired;
+pub mod object;
+pub mod translate;
+pub mod world;
+
+// Edges: each is the only user of its outside world.
+pub mod announce;
+pub mod datapath;
+pub mod proxy;
+pub mod source;
+
+// Wiring.
+pub mod admin;
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod reconcile;
+pub mod telemetry;

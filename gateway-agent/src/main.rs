@@ -1,0 +1,3 @@
+//! gateway-agent.
+
+fn main() {}

@@ -1,0 +1,18 @@
+//! Names of maps and programs in the object file; pins carry the same names. The kernel cuts names at 15 characters.
+
+pub const VIPS: &str = "VIPS";
+pub const PORTS: &str = "PORTS";
+pub const SOCKS: &str = "SOCKS";
+pub const PORT_STATS: &str = "PORT_STATS";
+pub const REASONS: &str = "REASONS";
+pub const DENY: &str = "DENY";
+
+/// TC ingress.
+pub const PROGRAM_INGRESS: &str = "gh_ingress";
+/// `sk_lookup` of the node's network namespace.
+pub const PROGRAM_LOOKUP: &str = "gh_lookup";
+/// XDP, optional.
+pub const PROGRAM_XDP: &str = "gh_xdp";
+
+/// Maps that are pinned and outlive the agent, in the order they are listed to people.
+pub const PINNED_MAPS: [&str; 6] = [VIPS, PORTS, SOCKS, PORT_STATS, REASONS, DENY];

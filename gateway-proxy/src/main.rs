@@ -1,0 +1,3 @@
+//! gateway-proxy.
+
+fn main() {}
