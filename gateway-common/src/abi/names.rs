@@ -16,3 +16,9 @@ pub const PROGRAM_XDP: &str = "gh_xdp";
 
 /// Maps that are pinned and outlive the agent, in the order they are listed to people.
 pub const PINNED_MAPS: [&str; 6] = [VIPS, PORTS, SOCKS, PORT_STATS, REASONS, DENY];
+
+/// `u8` of the object, set at load: 1 when the kernel's `bpf_sk_assign` takes sockets of a reuseport group (6.6, kernel
+/// commit 9c02bec95954). 0: TC counts and filters, `sk_lookup` chooses.
+pub const GLOBAL_ASSIGN_REUSEPORT: &str = "ASSIGN_REUSEPORT";
+/// `u8` of aya-log, set at load: the highest level that is compiled in, 0 for none.
+pub const GLOBAL_LOG_LEVEL: &str = "AYA_LOG_LEVEL";
