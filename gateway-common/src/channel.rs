@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -41,30 +41,32 @@ pub fn split(stream: &UnixStream) -> (Sender<'_>, Receiver<'_>) {
 impl Sender<'_> {
     /// Sends one message and the descriptors that it announces. Not cancel-safe: a dropped future leaves half a frame.
     pub async fn send<T: Serialize>(&mut self, message: &T, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let mut frame = Vec::new();
+        frame::encode(message, &mut frame).map_err(io::Error::other)?;
+        self.send_frames(&frame, fds).await
+    }
+
+    /// Sends what [`frame::encode`] made; the descriptors belong to its first message. Not cancel-safe.
+    pub async fn send_frames(&mut self, frames: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         if fds.len() > MAX_FDS {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors for one message"));
         }
-        let mut bytes = Vec::new();
-        frame::encode(message, &mut bytes).map_err(io::Error::other)?;
         let mut sent = 0;
         let mut fds = fds;
-        while sent < bytes.len() {
-            let count = self
-                .stream
-                .async_io(Interest::WRITABLE, || {
-                    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-                    let mut control = SendAncillaryBuffer::new(&mut space);
-                    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
-                        return Err(io::Error::other("no room for descriptors"));
-                    }
-                    let data = [IoSlice::new(&bytes[sent..])];
-                    Ok(rustix::net::sendmsg(self.stream.as_fd(), &data, &mut control, SendFlags::NOSIGNAL)?)
-                })
-                .await?;
-            sent += count;
+        while sent < frames.len() {
+            sent += self.stream.async_io(Interest::WRITABLE, || self.write(&frames[sent..], fds)).await?;
             fds = &[];
         }
         Ok(())
+    }
+
+    fn write(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+            return Err(io::Error::other("no room for descriptors"));
+        }
+        Ok(rustix::net::sendmsg(self.stream, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?)
     }
 }
 
@@ -106,7 +108,7 @@ impl Receiver<'_> {
                 let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
                 let mut control = RecvAncillaryBuffer::new(&mut space);
                 let received = rustix::net::recvmsg(
-                    stream.as_fd(),
+                    *stream,
                     &mut [IoSliceMut::new(&mut chunk)],
                     &mut control,
                     RecvFlags::CMSG_CLOEXEC,
@@ -129,6 +131,8 @@ impl Receiver<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
+
     use crate::ir::{Family, FromAgent, GatewayId, SocketId};
     use std::os::unix::net::UnixStream as StdStream;
 
