@@ -1,1 +1,4 @@
-//! tests
+//! Namespaces, peers and clients for the tests, the demo and the benchmark.
+
+pub mod netns;
+pub mod topology;
