@@ -1,1 +1,16 @@
 //! The proxy of one node. It serves connections on sockets that the agent opened, by one immutable snapshot at a time.
+//! It opens no listening socket, reads no Kubernetes object and needs no privilege.
+
+pub mod accept;
+pub mod app;
+pub mod config;
+pub mod control;
+pub mod deadline;
+pub mod drain;
+pub mod error;
+pub mod listen;
+pub mod snapshot;
+pub mod tcp;
+pub mod udp;
+pub mod upstream;
+pub mod worker;

@@ -1,0 +1,93 @@
+//! A client connection from accept to the protocol that serves it.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::BytesMut;
+use gateway_common::ir::{GatewayId, PortProtocol};
+use tokio::net::TcpStream;
+use tokio::task::spawn_local;
+use tracing::debug;
+
+use crate::drain::{Anchor, Drain};
+use crate::snapshot::{Gateway, Port};
+use crate::tcp;
+use crate::worker::Worker;
+
+/// A client connection, and what is known of it before its first byte is understood.
+pub struct Accepted {
+    pub stream: TcpStream,
+    /// Bytes that the client sent and that were read already, to be read first.
+    pub read: BytesMut,
+    /// Who connected.
+    pub peer: SocketAddr,
+    /// The client: the peer, or what a trusted PROXY header said.
+    pub client: SocketAddr,
+    /// What the client connected to.
+    pub vip: SocketAddr,
+    /// As of the accept.
+    pub gateway: Arc<Gateway>,
+    pub port: Arc<Port>,
+    pub drain: Drain,
+    /// Counts the connection against the Gateway's limit until it is dropped.
+    pub permit: Permit,
+}
+
+/// One of the connections that a Gateway may have.
+pub struct Permit(Arc<AtomicU32>);
+
+impl Permit {
+    fn take(gateway: &Gateway) -> Option<Self> {
+        let open = gateway.open.fetch_add(1, Ordering::Relaxed);
+        let permit = Self(gateway.open.clone());
+        (open < gateway.settings.limits.connections).then_some(permit)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Takes a connection in: closes it when it has no listener or is one too many, serves it in its own task otherwise.
+pub fn begin(worker: &Rc<Worker>, gateway: &GatewayId, stream: TcpStream, peer: SocketAddr) {
+    let Ok(vip) = stream.local_addr() else { return };
+    let vip = SocketAddr::new(vip.ip().to_canonical(), vip.port());
+    let view = worker.view();
+    let Some(gateway) = view.gateway(gateway) else { return };
+    let Some(port) = gateway.stream_port(vip.port()) else { return };
+    let Some(permit) = Permit::take(gateway) else {
+        debug!(gateway = %gateway.id, "connection limit reached");
+        return;
+    };
+    let anchor = Anchor { gateway: gateway.id.clone(), udp: false, vip, listener: None };
+    let accepted = Accepted {
+        stream,
+        read: BytesMut::new(),
+        peer,
+        client: peer,
+        vip,
+        gateway: gateway.clone(),
+        port: port.clone(),
+        drain: worker.drains.register(anchor),
+        permit,
+    };
+    spawn_local(serve(worker.clone(), accepted));
+}
+
+async fn serve(worker: Rc<Worker>, accepted: Accepted) {
+    if let Err(error) = accepted.stream.set_nodelay(true) {
+        debug!(%error, "client connection gone at accept");
+        return;
+    }
+    match accepted.port.ir.protocol {
+        PortProtocol::Http | PortProtocol::Tls | PortProtocol::Udp => {}
+        PortProtocol::Tcp => {
+            let routes = accepted.port.l4.any().cloned();
+            tcp::serve(worker, accepted, routes).await;
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Why a connection or a request failed, and whose fault it was.
+
+use std::io;
+use std::net::SocketAddr;
+
+use gateway_common::ir::BackendId;
+use thiserror::Error;
+
+/// Why no stream to a backend could be had.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// Every weight is 0 or there is no backend at all.
+    #[error("the rule has no backend with a weight")]
+    NoBackend,
+    /// The reference chosen did not resolve.
+    #[error("the backend reference did not resolve")]
+    Unresolved,
+    #[error("backend {0} has no endpoint")]
+    NoEndpoint(BackendId),
+    #[error("backend {backend}: connect to {address}: {source}")]
+    Failed { backend: BackendId, address: SocketAddr, source: io::Error },
+}

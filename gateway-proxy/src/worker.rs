@@ -1,0 +1,165 @@
+//! A worker: one thread, one runtime, its own share of every listening socket and its own pools. Workers share the
+//! snapshot to read and nothing to write.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context;
+use arc_swap::Cache;
+use gateway_common::ir::{Family, SocketId};
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+use tracing::debug;
+
+use crate::deadline::{Deadlines, SWEEP};
+use crate::drain::{Anchor, Drains};
+use crate::listen::{Listening, Socket};
+use crate::snapshot::{Current, Snapshot};
+use crate::upstream::Upstreams;
+
+/// What every connection of a worker may use. Lives on the worker's thread alone.
+pub struct Worker {
+    pub index: usize,
+    pub deadlines: Rc<Deadlines>,
+    pub drains: Drains,
+    pub upstreams: Upstreams,
+    current: RefCell<Cache<Current, Arc<Snapshot>>>,
+    view: RefCell<View>,
+}
+
+/// A snapshot as a worker's requests hold it: counted without touching memory of other cores.
+pub type View = Rc<Arc<Snapshot>>;
+
+/// From the control thread.
+pub enum Command {
+    Listen {
+        id: SocketId,
+        sockets: Vec<Socket>,
+    },
+    Unlisten {
+        id: SocketId,
+    },
+    /// There is a new snapshot.
+    Changed,
+    /// Stop accepting, finish, end at the deadline.
+    Drain {
+        deadline: Duration,
+    },
+}
+
+/// The control thread's end of a worker.
+pub struct Handle {
+    pub commands: mpsc::UnboundedSender<Command>,
+    thread: JoinHandle<()>,
+}
+
+impl Worker {
+    pub fn new(index: usize, current: Current) -> Rc<Self> {
+        let view = Rc::new(current.load_full());
+        let deadlines = Deadlines::new();
+        Rc::new(Self {
+            index,
+            upstreams: Upstreams::new(deadlines.clone()),
+            deadlines,
+            drains: Drains::default(),
+            current: RefCell::new(Cache::new(current)),
+            view: RefCell::new(view),
+        })
+    }
+
+    /// The snapshot of this moment.
+    pub fn view(&self) -> View {
+        let mut current = self.current.borrow_mut();
+        let newest = current.load();
+        let mut view = self.view.borrow_mut();
+        if !Arc::ptr_eq(newest, &view) {
+            *view = Rc::new(newest.clone());
+        }
+        view.clone()
+    }
+
+    async fn run(self: Rc<Self>, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let mut listening = Listening::default();
+        let mut sweep = tokio::time::interval(SWEEP);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let ended = self.deadlines.deadline();
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    None => return,
+                    Some(Command::Listen { id, sockets }) => listening.start(&self, id, sockets),
+                    Some(Command::Unlisten { id }) => {
+                        listening.stop(&id);
+                        self.drains.drain_if(|anchor| anchor.came_by(&id));
+                    }
+                    Some(Command::Changed) => self.changed(),
+                    Some(Command::Drain { deadline }) => {
+                        listening.stop_all();
+                        self.drains.drain_all();
+                        ended.arm(deadline);
+                    }
+                },
+                _ = sweep.tick() => {
+                    self.deadlines.sweep();
+                    self.upstreams.sweep();
+                    let open = self.drains.open();
+                    if self.drains.is_draining() && (open == 0 || ended.is_over()) {
+                        debug!(worker = self.index, open, "drained");
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn changed(&self) {
+        let view = self.view();
+        self.upstreams.retain(&view);
+        self.drains.drain_if(|anchor| !anchor.stands(&view));
+    }
+}
+
+impl Handle {
+    pub fn start(index: usize, current: Current) -> anyhow::Result<Self> {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .with_context(|| format!("start the runtime of worker {index}"))?;
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || LocalSet::new().block_on(&runtime, Worker::new(index, current).run(receiver)))
+            .with_context(|| format!("start the thread of worker {index}"))?;
+        Ok(Self { commands, thread })
+    }
+
+    /// Whether it came to its end.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+impl Anchor {
+    /// Whether the configuration still has it.
+    fn stands(&self, snapshot: &Snapshot) -> bool {
+        let Some(gateway) = snapshot.gateway(&self.gateway) else { return false };
+        let number = self.vip.port();
+        let port = if self.udp { gateway.udp_port(number) } else { gateway.stream_port(number) };
+        port.is_some_and(|port| self.listener.as_deref().is_none_or(|name| port.listener(name).is_some()))
+    }
+
+    /// Whether it came in on this group of sockets.
+    fn came_by(&self, id: &SocketId) -> bool {
+        match id {
+            SocketId::Tcp { gateway, family } => {
+                !self.udp && self.gateway == *gateway && self.vip.is_ipv4() == (*family == Family::V4)
+            }
+            SocketId::Udp { gateway, address } => {
+                self.udp && self.gateway == *gateway && self.vip == *address
+            }
+        }
+    }
+}
