@@ -2,13 +2,16 @@
 //! It opens no listening socket, reads no Kubernetes object and needs no privilege.
 
 pub mod accept;
+pub mod access_log;
 pub mod app;
 pub mod config;
+pub mod connections;
 pub mod control;
 pub mod deadline;
 pub mod drain;
 pub mod error;
 pub mod listen;
+pub mod metrics;
 pub mod snapshot;
 pub mod tcp;
 pub mod udp;
