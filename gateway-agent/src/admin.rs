@@ -1,1 +1,110 @@
-//! admin
+//! The agent's admin socket: HTTP/1.1 on a Unix socket, read by `gatectl` and curl. Paths: `gateway_common::admin`.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use gateway_common::admin::{AgentStatus, ObjectStatus};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode, header};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, watch};
+
+/// What the reconcile loop shows of itself.
+#[derive(Clone, Debug)]
+pub struct View {
+    pub status: AgentStatus,
+    pub objects: Arc<Vec<ObjectStatus>>,
+}
+
+/// What an operator may ask the reconcile loop to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Operation {
+    ReplaceProxy,
+}
+
+const INDEX: &str = "GET /status\nGET /objects\nPOST /replace-proxy\n";
+
+pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| format!("removing the old admin socket {}", path.display()));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("binding the admin socket {}", path.display()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .with_context(|| format!("restricting the admin socket {}", path.display()))?;
+    Ok(listener)
+}
+
+/// Answers for ever.
+pub async fn serve(listener: UnixListener, view: watch::Receiver<View>, operations: mpsc::Sender<Operation>) {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "accepting on the admin socket");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let (view, operations) = (view.clone(), operations.clone());
+        tokio::spawn(async move {
+            let service = service_fn(|request| answer(request, &view, &operations));
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(Duration::from_secs(5))
+                .serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "admin connection");
+            }
+        });
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    view: &watch::Receiver<View>,
+    operations: &mpsc::Sender<Operation>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    Ok(match (request.method(), request.uri().path()) {
+        (&Method::GET, "/") => text(StatusCode::OK, INDEX),
+        (&Method::GET, "/status") => json(&view.borrow().status),
+        (&Method::GET, "/objects") => json(&*view.borrow().objects),
+        (&Method::POST, "/replace-proxy") => match operations.send(Operation::ReplaceProxy).await {
+            Ok(()) => text(StatusCode::ACCEPTED, "replacing\n"),
+            Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the agent is ending\n"),
+        },
+        _ => text(StatusCode::NOT_FOUND, INDEX),
+    })
+}
+
+fn json<T: Serialize + ?Sized>(value: &T) -> Response<Full<Bytes>> {
+    match serde_json::to_vec(value) {
+        Ok(body) => {
+            let mut response = Response::new(Full::from(body));
+            response
+                .headers_mut()
+                .insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
+            response
+        }
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
+    }
+}
+
+fn text(status: StatusCode, body: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body.to_owned()));
+    *response.status_mut() = status;
+    response
+}

@@ -1,1 +1,85 @@
-//! cli
+//! `gatectl`, one file per command. Noun commands change nothing; verb commands do.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints")]
+
+mod backend;
+mod client;
+mod completion;
+mod conn;
+mod get;
+mod listener;
+pub mod output;
+mod paths;
+mod replace_proxy;
+mod route;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use output::Format;
+pub use paths::Paths;
+
+/// Inspect and debug Gatehouse on this node.
+///
+/// Reads the kernel's maps and the admin sockets of agent and proxy; most commands work when the agent is dead, and say
+/// so.
+#[derive(Parser, Debug)]
+#[command(name = "gatectl", version, after_help = EXAMPLES, max_term_width = 110)]
+pub struct Gatectl {
+    #[command(flatten)]
+    pub paths: Paths,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t, global = true)]
+    pub output: Format,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  gatectl explain 203.0.113.10:443 --from 198.51.100.7   why does this connection (not) work?
+  gatectl route test --host shop.example.com --path /cart
+  gatectl conn list -o json
+  gatectl drops --watch";
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Listeners as the proxy serves them.
+    #[command(subcommand)]
+    Listener(listener::Command),
+    /// Routes as the proxy compiled them.
+    #[command(subcommand)]
+    Route(route::Command),
+    /// Client connections.
+    #[command(subcommand)]
+    Conn(conn::Command),
+    /// Backends and their endpoints.
+    #[command(subcommand)]
+    Backend(backend::Command),
+    /// Objects of the source and their status.
+    Get(get::Get),
+    /// Start a new proxy and let the old one drain.
+    ReplaceProxy,
+    /// Print a shell completion script.
+    Completion(completion::Completion),
+}
+
+/// Runs one command; failures end on stderr and in the exit code.
+pub fn run(gatectl: Gatectl) -> ExitCode {
+    let Gatectl { paths, output, command } = gatectl;
+    let result = match command {
+        Command::Listener(command) => listener::run(command, &paths, output),
+        Command::Route(command) => route::run(command, &paths, output),
+        Command::Conn(command) => conn::run(&command, &paths, output),
+        Command::Backend(command) => backend::run(&command, &paths, output),
+        Command::Get(command) => get::run(&command, &paths, output),
+        Command::ReplaceProxy => replace_proxy::run(&paths),
+        Command::Completion(command) => completion::run(&command),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("gatectl: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

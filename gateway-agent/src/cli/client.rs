@@ -1,0 +1,115 @@
+//! Asks the admin sockets of agent and proxies.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use super::Paths;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One request to one socket.
+pub(super) fn ask<T: DeserializeOwned>(
+    socket: &Path,
+    method: &Method,
+    path: &str,
+    body: Vec<u8>,
+) -> anyhow::Result<T> {
+    let answer = raw(socket, method, path, body)?;
+    serde_json::from_slice(&answer)
+        .with_context(|| format!("{} answered {path} with no valid JSON", socket.display()))
+}
+
+/// One request to one socket, its body as it came.
+pub(super) fn raw(socket: &Path, method: &Method, path: &str, body: Vec<u8>) -> anyhow::Result<Bytes> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        tokio::time::timeout(PATIENCE, exchange(socket, method, path, body))
+            .await
+            .with_context(|| format!("{} did not answer {path} within 5 s", socket.display()))?
+    })
+}
+
+async fn exchange(socket: &Path, method: &Method, path: &str, body: Vec<u8>) -> anyhow::Result<Bytes> {
+    let stream =
+        UnixStream::connect(socket).await.with_context(|| format!("connecting to {}", socket.display()))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::builder().method(method).uri(path).header("host", "localhost").body(Full::<
+        Bytes,
+    >::from(
+        body
+    ))?;
+    let talk = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        if !status.is_success() {
+            bail!(
+                "{} answered {path} with {status}: {}",
+                socket.display(),
+                String::from_utf8_lossy(&body).trim()
+            );
+        }
+        Ok(body)
+    };
+    let (body, _) = tokio::join!(talk, connection);
+    body
+}
+
+/// The admin sockets of all proxies that run, by pid; dead ones are passed over.
+pub(super) fn proxies(paths: &Paths) -> anyhow::Result<Vec<PathBuf>> {
+    let directory = paths.proxy_dir();
+    let entries = std::fs::read_dir(&directory).with_context(|| {
+        format!("reading {}: has a proxy ever run on this node? (--runtime-dir)", directory.display())
+    })?;
+    let mut sockets: Vec<PathBuf> = entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sock"))
+        .filter(|path| std::os::unix::net::UnixStream::connect(path).is_ok())
+        .collect();
+    sockets.sort();
+    if sockets.is_empty() {
+        bail!(
+            "no proxy answers in {}: it is not running. The agent starts it (--proxy spawn); see its log",
+            directory.display()
+        );
+    }
+    Ok(sockets)
+}
+
+/// Asks every proxy for a list and puts the answers together.
+pub(super) fn from_all<T: DeserializeOwned>(paths: &Paths, path: &str) -> anyhow::Result<Vec<T>> {
+    let mut all = Vec::new();
+    for socket in proxies(paths)? {
+        all.extend(ask::<Vec<T>>(&socket, &Method::GET, path, Vec::new())?);
+    }
+    Ok(all)
+}
+
+/// The proxy that takes new connections, or the newest when all are draining.
+pub(super) fn current(paths: &Paths) -> anyhow::Result<PathBuf> {
+    let sockets = proxies(paths)?;
+    let accepting = sockets.iter().find(|socket| {
+        ask::<gateway_common::admin::ProxyStatus>(socket, &Method::GET, "/status", Vec::new())
+            .is_ok_and(|status| !status.draining)
+    });
+    accepting.or(sockets.last()).cloned().context("no proxy answers")
+}
+
+/// Says on stderr that the agent is dead, when it is.
+pub(super) fn note_dead_agent(paths: &Paths) {
+    if std::os::unix::net::UnixStream::connect(paths.agent_socket()).is_err() {
+        eprintln!(
+            "note: the agent is not running ({} does not answer); what follows is what kernel and proxy still do",
+            paths.agent_socket().display()
+        );
+    }
+}

@@ -1,0 +1,143 @@
+//! `gatectl get`: objects of the source and their status.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use gateway_common::admin::ObjectStatus;
+use hyper::Method;
+use serde_json::Value;
+
+use super::output::{Format, print};
+use super::{Paths, client};
+
+/// Objects and their status, as `kubectl get` would show them.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  gatectl get\n  gatectl get gateway web -n default -o yaml\n  gatectl get httproutes"
+)]
+pub struct Get {
+    /// Kind, in any case, singular or plural.
+    kind: Option<String>,
+    name: Option<String>,
+    /// Only this namespace.
+    #[arg(short, long)]
+    namespace: Option<String>,
+}
+
+pub(super) fn run(get: &Get, paths: &Paths, format: Format) -> anyhow::Result<ExitCode> {
+    let mut objects = objects(paths)?;
+    objects.retain(|object| get.wants(object));
+    print(format, &objects, &["KIND", "NAMESPACE", "NAME", "GENERATION", "STATUS", "MESSAGE"], || {
+        objects.iter().map(row)
+    })?;
+    Ok(if objects.is_empty() && get.name.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// From the agent, or what it left behind.
+pub(super) fn objects(paths: &Paths) -> anyhow::Result<Vec<ObjectStatus>> {
+    match client::ask(&paths.agent_socket(), &Method::GET, "/objects", Vec::new()) {
+        Ok(objects) => Ok(objects),
+        Err(error) => {
+            let file = paths.objects_file();
+            let left = std::fs::read(&file)
+                .map_err(|_| error.context("the agent is not running, and it left no status behind"))?;
+            eprintln!("note: the agent is not running; this is the status it left in {}", file.display());
+            serde_json::from_slice(&left).with_context(|| format!("reading {}", file.display()))
+        }
+    }
+}
+
+impl Get {
+    fn wants(&self, object: &ObjectStatus) -> bool {
+        let kind = self.kind.as_deref().is_none_or(|kind| is_kind(&object.kind, kind));
+        let name = self.name.as_deref().is_none_or(|name| object.name == name);
+        let namespace = self.namespace.is_none() || self.namespace == object.namespace;
+        kind && name && namespace
+    }
+}
+
+fn is_kind(kind: &str, wanted: &str) -> bool {
+    let kind = kind.to_ascii_lowercase();
+    let wanted = wanted.to_ascii_lowercase();
+    wanted == kind || wanted == format!("{kind}s") || wanted == format!("{kind}es")
+}
+
+fn row(object: &ObjectStatus) -> Vec<String> {
+    let (state, message) = summary(&object.status);
+    vec![
+        object.kind.clone(),
+        object.namespace.clone().unwrap_or_else(|| "-".to_owned()),
+        object.name.clone(),
+        object.generation.to_string(),
+        state,
+        message,
+    ]
+}
+
+/// The first condition that is not as one would wish, wherever it stands in the status.
+fn summary(status: &Value) -> (String, String) {
+    let mut bad = None;
+    let mut good = Vec::new();
+    walk(status, &mut |condition| {
+        let text = |name: &str| condition.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (kind, is) = (text("type"), text("status"));
+        let wished = if matches!(kind.as_str(), "Conflicted" | "PartiallyInvalid" | "OverlappingTLSConfig") {
+            "False"
+        } else {
+            "True"
+        };
+        if is == wished {
+            if !good.contains(&kind) {
+                good.push(kind);
+            }
+        } else if bad.is_none() {
+            bad = Some((format!("{kind}={is} ({})", text("reason")), text("message")));
+        }
+    });
+    bad.unwrap_or_else(|| (if good.is_empty() { "-".to_owned() } else { good.join(",") }, String::new()))
+}
+
+fn walk(value: &Value, visit: &mut dyn FnMut(&Value)) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(Value::Array(conditions)) = fields.get("conditions") {
+                conditions.iter().for_each(&mut *visit);
+            }
+            fields.values().for_each(|value| walk(value, visit));
+        }
+        Value::Array(items) => items.iter().for_each(|value| walk(value, visit)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_summary_shows_what_is_wrong_first() {
+        let status = json!({
+            "conditions": [{"type": "Accepted", "status": "True", "reason": "Accepted"}],
+            "listeners": [{"conditions": [
+                {"type": "Conflicted", "status": "False"},
+                {"type": "ResolvedRefs", "status": "False", "reason": "InvalidCertificateRef", "message": "no Secret x"},
+            ]}],
+        });
+        let (state, message) = summary(&status);
+        assert_eq!(
+            (state.as_str(), message.as_str()),
+            ("ResolvedRefs=False (InvalidCertificateRef)", "no Secret x")
+        );
+    }
+
+    #[test]
+    fn kinds_are_found_as_kubectl_finds_them() {
+        for wanted in ["HTTPRoute", "httproute", "httproutes"] {
+            assert!(is_kind("HTTPRoute", wanted));
+        }
+        assert!(is_kind("GatewayClass", "gatewayclasses"));
+        assert!(!is_kind("GatewayClass", "gateway"));
+    }
+}

@@ -1,0 +1,161 @@
+//! `gatectl route list` and `gatectl route test`.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use gateway_common::admin::{RouteAnswer, RouteQuery, RouteResult, RouteStatus};
+use gateway_common::ir::GatewayId;
+use hyper::Method;
+
+use super::output::{Format, or_dash, print, structured};
+use super::{Paths, client};
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Each route, where it is attached, its matches and backends.
+    List,
+    /// The rule, filters, backends and source object that a request would get. Nothing is sent.
+    #[command(after_help = TEST_EXAMPLES)]
+    Test(Test),
+}
+
+const TEST_EXAMPLES: &str = "Examples:
+  gatectl route test --host shop.example.com --path '/cart?debug=1'
+  gatectl route test --host api.example.com --path /v2 --method POST --header x-canary=always
+Exit code: 0 a backend would be asked or a filter answers, 3 no route matches (404), 4 the route matches but the client gets an error.";
+
+#[derive(Args, Debug)]
+pub struct Test {
+    /// Host header or :authority.
+    #[arg(long)]
+    host: String,
+    /// Path and query.
+    #[arg(long, default_value = "/")]
+    path: String,
+    #[arg(long, default_value = "GET")]
+    method: String,
+    /// NAME=VALUE, repeatable.
+    #[arg(long = "header", value_parser = header)]
+    headers: Vec<(String, String)>,
+    /// Only this Gateway (namespace/name); otherwise all.
+    #[arg(long)]
+    gateway: Option<String>,
+    /// Only this port.
+    #[arg(long)]
+    port: Option<u16>,
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) =
+        text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=VALUE, as x-canary=always"))?;
+    Ok((name.to_ascii_lowercase(), value.to_owned()))
+}
+
+pub(super) fn run(command: Command, paths: &Paths, format: Format) -> anyhow::Result<ExitCode> {
+    client::note_dead_agent(paths);
+    let socket = client::current(paths)?;
+    match command {
+        Command::List => {
+            let routes: Vec<RouteStatus> = client::ask(&socket, &Method::GET, "/routes", Vec::new())?;
+            let header = [
+                "ROUTE",
+                "GATEWAY",
+                "PORT",
+                "LISTENER",
+                "HOSTNAMES",
+                "RULE",
+                "MATCHES",
+                "FILTERS",
+                "BACKENDS",
+            ];
+            print(format, &routes, &header, || routes.iter().flat_map(list_rows))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Test(test) => {
+            let query = test.query();
+            let body = serde_json::to_vec(&query)?;
+            let answer: RouteAnswer =
+                client::ask(&socket, &Method::POST, "/route-test", body).context("asking the proxy")?;
+            show(&answer, &query, format)?;
+            Ok(ExitCode::from(verdict(&answer)))
+        }
+    }
+}
+
+impl Test {
+    fn query(self) -> RouteQuery {
+        let Self { host, path, method, headers, gateway, port } = self;
+        RouteQuery { gateway: gateway.map(GatewayId::new), port, host, path, method, headers }
+    }
+}
+
+fn list_rows(route: &RouteStatus) -> Vec<Vec<String>> {
+    let names = if route.hostnames.is_empty() { "*".to_owned() } else { route.hostnames.join(",") };
+    let rule = |(number, rule): (usize, &gateway_common::admin::RuleSummary)| {
+        vec![
+            route.id.to_string(),
+            route.gateway.to_string(),
+            route.port.to_string(),
+            route.listener.clone(),
+            names.clone(),
+            rule.name.clone().unwrap_or_else(|| number.to_string()),
+            rule.matches.join(" | "),
+            or_dash(Some(rule.filters.join(",")).filter(|text| !text.is_empty())),
+            or_dash(Some(rule.backends.join(", ")).filter(|text| !text.is_empty())),
+        ]
+    };
+    route.rules.iter().enumerate().map(rule).collect()
+}
+
+fn show(answer: &RouteAnswer, query: &RouteQuery, format: Format) -> anyhow::Result<()> {
+    if format != Format::Table {
+        println!("{}", structured(format, answer)?.trim_end());
+        return Ok(());
+    }
+    if answer.results.is_empty() {
+        println!("no HTTP listener takes host {} (404 or no connection)", query.host);
+    }
+    for result in &answer.results {
+        println!(
+            "gateway   {} port {} listener {}",
+            result.gateway,
+            result.port,
+            or_dash(result.listener.as_ref())
+        );
+        describe(result);
+    }
+    Ok(())
+}
+
+fn describe(result: &RouteResult) {
+    match &result.route {
+        None => println!("route     none matches"),
+        Some(route) => {
+            let rule = result.rule.map_or_else(String::new, |number| format!(" rule {number}"));
+            let name = result.rule_name.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
+            println!("route     {route}{rule}{name}");
+            println!("match     {}", or_dash(result.matched.as_ref()));
+        }
+    }
+    for filter in &result.filters {
+        println!("filter    {}", serde_json::to_string(filter).unwrap_or_default());
+    }
+    for backend in &result.backends {
+        let id = or_dash(backend.id.as_ref());
+        println!("backend   {id} weight {} endpoints {}", backend.weight, backend.endpoints);
+    }
+    println!(
+        "answer    {}\n",
+        result.status.map_or_else(|| "from the backend".to_owned(), |code| code.to_string())
+    );
+}
+
+fn verdict(answer: &RouteAnswer) -> u8 {
+    let worst = |result: &RouteResult| match result.status {
+        Some(404) => 3,
+        Some(status) if status >= 400 => 4,
+        Some(_) | None => 0,
+    };
+    answer.results.iter().map(worst).min().unwrap_or(3)
+}

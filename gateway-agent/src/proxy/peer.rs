@@ -1,0 +1,117 @@
+//! One proxy's connection to the control socket.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use gateway_common::channel::{self, Receiver, Sender};
+use gateway_common::ir::message::agree;
+use gateway_common::ir::{FromAgent, FromProxy, OLDEST_PROTOCOL, PROTOCOL, Problem, SocketId};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
+/// Frames that wait for a proxy that does not read; beyond that it is cut off and comes back for a full update.
+const QUEUE: usize = 256;
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// More groups than a node can have Gateways.
+const MAX_HOLDING: u32 = 65_536;
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct PeerId(pub u64);
+
+/// Encoded messages and the descriptors of the first of them.
+pub struct Outgoing {
+    pub frames: Arc<[u8]>,
+    pub fds: Vec<Arc<OwnedFd>>,
+}
+
+#[derive(Debug)]
+pub enum Event {
+    Joined { id: PeerId, hello: Hello, outgoing: mpsc::Sender<Outgoing> },
+    Acknowledged { id: PeerId, generation: u64, problems: Vec<Problem> },
+    Gone { id: PeerId, reason: String },
+}
+
+impl std::fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Outgoing({} bytes, {} descriptors)", self.frames.len(), self.fds.len())
+    }
+}
+
+/// How a proxy introduced itself.
+#[derive(Debug)]
+pub struct Hello {
+    pub pid: u32,
+    pub draining: bool,
+    pub generation: u64,
+    pub holding: Vec<(SocketId, Vec<OwnedFd>)>,
+}
+
+/// Serves the connection until either side ends it.
+pub async fn serve(id: PeerId, stream: UnixStream, events: mpsc::Sender<Event>) {
+    let reason = match talk(id, &stream, &events).await {
+        Ok(()) => "closed by the proxy".to_owned(),
+        Err(error) => format!("{error:#}"),
+    };
+    // The receiver is gone only when the agent ends.
+    let _ = events.send(Event::Gone { id, reason }).await;
+}
+
+async fn talk(id: PeerId, stream: &UnixStream, events: &mpsc::Sender<Event>) -> anyhow::Result<()> {
+    let (mut sender, mut receiver) = channel::split(stream);
+    let hello = tokio::time::timeout(HANDSHAKE, handshake(&mut sender, &mut receiver))
+        .await
+        .context("no complete Hello within 5 s")??;
+    let (outgoing, queue) = mpsc::channel(QUEUE);
+    events.send(Event::Joined { id, hello, outgoing }).await.context("the agent is ending")?;
+    tokio::select! {
+        read = read(id, &mut receiver, events) => read,
+        written = write(&mut sender, queue) => written,
+    }
+}
+
+async fn handshake(sender: &mut Sender<'_>, receiver: &mut Receiver<'_>) -> anyhow::Result<Hello> {
+    let first = receiver.receive::<FromProxy>().await.context("reading Hello")?;
+    let Some(FromProxy::Hello { oldest, newest, pid, draining, generation, holding }) = first else {
+        bail!("the first message was not Hello");
+    };
+    let Some(protocol) = agree(oldest, newest) else {
+        bail!(
+            "the proxy speaks protocol {oldest}..={newest}, this agent {OLDEST_PROTOCOL}..={PROTOCOL}: run versions at most one apart"
+        );
+    };
+    sender.send(&FromAgent::Hello { protocol }, &[]).await.context("sending Hello")?;
+    let mut held = Vec::new();
+    for _ in 0..holding.min(MAX_HOLDING) {
+        let Some(FromProxy::Holding { id, fds }) = receiver.receive().await.context("reading Holding")?
+        else {
+            bail!("fewer Holding messages than announced");
+        };
+        held.push((id, receiver.take_fds(fds)?));
+    }
+    Ok(Hello { pid, draining, generation, holding: held })
+}
+
+async fn read(id: PeerId, receiver: &mut Receiver<'_>, events: &mpsc::Sender<Event>) -> anyhow::Result<()> {
+    while let Some(message) = receiver.receive::<FromProxy>().await? {
+        match message {
+            FromProxy::Ack { generation, problems } => {
+                events.send(Event::Acknowledged { id, generation, problems }).await?;
+            }
+            FromProxy::Hello { .. } | FromProxy::Holding { .. } => {
+                bail!("Hello or Holding after the handshake")
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn write(sender: &mut Sender<'_>, mut queue: mpsc::Receiver<Outgoing>) -> anyhow::Result<()> {
+    while let Some(Outgoing { frames, fds }) = queue.recv().await {
+        let fds: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
+        sender.send_frames(&frames, &fds).await.map_err(|e: io::Error| e)?;
+    }
+    bail!("cut off: it did not read its updates")
+}

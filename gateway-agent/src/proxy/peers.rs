@@ -1,0 +1,162 @@
+//! The proxies that are connected now, and what each of them serves.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use gateway_common::admin::ProxyPeer;
+use gateway_common::ir::{FromAgent, Key, Problem};
+use tokio::sync::mpsc;
+
+use super::encode;
+use super::peer::{Hello, Outgoing, PeerId};
+
+#[derive(Default)]
+pub struct Peers {
+    peers: BTreeMap<PeerId, Peer>,
+}
+
+struct Peer {
+    pid: u32,
+    draining: bool,
+    /// None until its first acknowledgement to this agent.
+    acknowledged: Option<u64>,
+    problems: Vec<Problem>,
+    outgoing: mpsc::Sender<Outgoing>,
+}
+
+impl Peers {
+    pub fn join(&mut self, id: PeerId, hello: &Hello, outgoing: mpsc::Sender<Outgoing>) {
+        let Hello { pid, draining, .. } = *hello;
+        let peer = Peer { pid, draining, acknowledged: None, problems: Vec::new(), outgoing };
+        self.peers.insert(id, peer);
+    }
+
+    pub fn acknowledge(&mut self, id: PeerId, generation: u64, problems: Vec<Problem>) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.acknowledged = Some(generation);
+            peer.problems = problems;
+        }
+    }
+
+    /// The pid of the one that went.
+    pub fn gone(&mut self, id: PeerId) -> Option<u32> {
+        self.peers.remove(&id).map(|peer| peer.pid)
+    }
+
+    pub fn has_accepting(&self) -> bool {
+        self.accepting().next().is_some()
+    }
+
+    /// Some proxy with this pid accepts and serves `generation` or a newer one.
+    pub fn serves(&self, pid: u32, generation: u64) -> bool {
+        self.accepting().any(|(_, peer)| peer.pid == pid && peer.acknowledged >= Some(generation))
+    }
+
+    /// The newest generation that every accepting proxy serves; None without a proxy or before its first word.
+    pub fn acknowledged(&self) -> Option<u64> {
+        self.accepting().map(|(_, peer)| peer.acknowledged).min().flatten()
+    }
+
+    /// What any accepting proxy could not use.
+    pub fn problems(&self) -> BTreeMap<Key, String> {
+        self.accepting()
+            .flat_map(|(_, peer)| &peer.problems)
+            .map(|problem| (problem.key.clone(), problem.message.clone()))
+            .collect()
+    }
+
+    /// Sends to every accepting proxy.
+    pub fn send(&mut self, frames: &Arc<[u8]>, fds: &[Arc<OwnedFd>]) {
+        let ids: Vec<_> = self.accepting().map(|(id, _)| *id).collect();
+        for id in ids {
+            self.send_to(id, frames, fds);
+        }
+    }
+
+    /// Sends to one; a proxy whose queue is full is cut off, and comes back for everything.
+    pub fn send_to(&mut self, id: PeerId, frames: &Arc<[u8]>, fds: &[Arc<OwnedFd>]) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        let outgoing = Outgoing { frames: frames.clone(), fds: fds.to_vec() };
+        if peer.outgoing.try_send(outgoing).is_err() {
+            tracing::warn!(pid = peer.pid, "the proxy does not read its updates; cutting it off");
+            self.peers.remove(&id);
+        }
+    }
+
+    /// Tells all but `successor` to stop accepting and to end.
+    pub fn drain_all_but(&mut self, successor: u32, deadline_ms: u64) {
+        let Ok(frames) = encode::message(&FromAgent::Drain { deadline_ms }) else { return };
+        let ids: Vec<_> =
+            self.accepting().filter(|(_, peer)| peer.pid != successor).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.send_to(id, &frames, &[]);
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.draining = true;
+            }
+        }
+    }
+
+    pub fn status(&self) -> Vec<ProxyPeer> {
+        self.peers
+            .values()
+            .map(|peer| ProxyPeer {
+                pid: peer.pid,
+                acknowledged: peer.acknowledged.unwrap_or(0),
+                draining: peer.draining,
+            })
+            .collect()
+    }
+
+    fn accepting(&self) -> impl Iterator<Item = (&PeerId, &Peer)> {
+        self.peers.iter().filter(|(_, peer)| !peer.draining)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn join(peers: &mut Peers, number: u64, draining: bool) -> mpsc::Receiver<Outgoing> {
+        let (outgoing, queue) = mpsc::channel(2);
+        let hello = Hello { pid: number as u32, draining, generation: 0, holding: Vec::new() };
+        peers.join(PeerId(number), &hello, outgoing);
+        queue
+    }
+
+    #[test]
+    fn the_slowest_accepting_proxy_counts() {
+        let mut peers = Peers::default();
+        assert_eq!(peers.acknowledged(), None);
+        let _a = join(&mut peers, 1, false);
+        let _b = join(&mut peers, 2, false);
+        let _old = join(&mut peers, 3, true);
+        peers.acknowledge(PeerId(1), 5, Vec::new());
+        assert_eq!(peers.acknowledged(), None);
+        peers.acknowledge(PeerId(2), 4, Vec::new());
+        assert_eq!(peers.acknowledged(), Some(4));
+        assert!(peers.serves(1, 5) && !peers.serves(2, 5));
+    }
+
+    #[test]
+    fn a_successor_drains_the_others() {
+        let mut peers = Peers::default();
+        let mut old = join(&mut peers, 1, false);
+        let mut new = join(&mut peers, 2, false);
+        peers.drain_all_but(2, 1000);
+        assert!(old.try_recv().is_ok());
+        assert!(new.try_recv().is_err());
+        assert!(peers.status().iter().any(|p| p.pid == 1 && p.draining));
+    }
+
+    #[test]
+    fn a_proxy_that_does_not_read_is_cut_off() {
+        let mut peers = Peers::default();
+        let _queue = join(&mut peers, 1, false);
+        let frames: Arc<[u8]> = Arc::from(*b"x");
+        for _ in 0..3 {
+            peers.send(&frames, &[]);
+        }
+        assert!(!peers.has_accepting());
+    }
+}
