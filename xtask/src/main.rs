@@ -1,2 +1,57 @@
-//! xtask
-fn main() {}
+//! What is done to the code rather than by it: `cargo xtask --help`.
+//!
+//! Imports none of our crates, so that it builds on a machine that lacks everything else.
+#![expect(clippy::print_stderr, reason = "a task talks to its user")]
+
+mod codegen;
+mod setup;
+mod step;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Gatehouse's own tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+    #[command(flatten)]
+    homes: setup::Homes,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Installs what the build lacks, or says what to install
+    Setup(setup::Args),
+    /// Runs every check and every test; ends with `N passed, N failed`
+    Test(test::Args),
+    /// Checks the rules of the house that compiler and clippy do not know
+    Tidy,
+    /// Writes the Gateway API types anew from their CRDs
+    Codegen(codegen::Args),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    match cli.task {
+        Task::Setup(args) => setup::run(&args, &cli.homes),
+        Task::Test(args) => test::run(&args, &cli.homes),
+        Task::Tidy => tidy::run(),
+        Task::Codegen(args) => codegen::run(&args),
+    }
+}

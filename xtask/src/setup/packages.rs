@@ -1,0 +1,44 @@
+//! Programs of the system, and the Debian packages that have them.
+
+use anyhow::Result;
+
+use super::{Lack, Remedy, missing};
+
+/// What something is needed for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Build,
+    Test,
+    Bench,
+    Kernels,
+}
+
+/// Program, package, purpose, reason.
+const PROGRAMS: [(&str, &str, Purpose, &str); 13] = [
+    ("cc", "build-essential", Purpose::Build, "links every program and compiles the cryptography"),
+    ("ip", "iproute2", Purpose::Test, "lays out network namespaces"),
+    ("nsenter", "util-linux", Purpose::Test, "enters them"),
+    ("curl", "curl", Purpose::Test, "asks the gateway as a user would"),
+    ("openssl", "openssl", Purpose::Test, "asks the gateway for certificates as a user would"),
+    ("haproxy", "haproxy", Purpose::Bench, "is compared with"),
+    ("nginx", "nginx-light", Purpose::Bench, "is compared with, and serves as the backend"),
+    ("wrk", "wrk", Purpose::Bench, "generates HTTP/1.1 load"),
+    ("h2load", "nghttp2-client", Purpose::Bench, "generates HTTP/2 load"),
+    ("qemu-system-x86_64", "qemu-system-x86", Purpose::Kernels, "boots other kernels"),
+    ("busybox", "busybox-static", Purpose::Kernels, "is the user space of those kernels"),
+    ("cpio", "cpio", Purpose::Kernels, "packs their initial file system"),
+    ("modprobe", "kmod", Purpose::Kernels, "lists the modules that they need"),
+];
+
+/// The programs that `purposes` need and the system lacks.
+pub(super) fn lacks(purposes: &[Purpose]) -> Result<Vec<Lack>> {
+    let wanted: Vec<_> = PROGRAMS.iter().filter(|(_, _, purpose, _)| purposes.contains(purpose)).collect();
+    let names: Vec<&str> = wanted.iter().map(|(program, ..)| *program).collect();
+    let absent = missing(&names)?;
+    let lack = |&&(program, package, _, why): &&(&str, &str, Purpose, &'static str)| Lack {
+        what: program.to_owned(),
+        why,
+        remedy: Remedy::Packages(vec![package.to_owned()]),
+    };
+    Ok(wanted.iter().filter(|(program, ..)| absent.iter().any(|name| name == program)).map(lack).collect())
+}

@@ -1,0 +1,122 @@
+//! `cargo xtask test`: every check and every test, one after the other, and one line at the end.
+#![expect(clippy::print_stdout, reason = "a task talks to its user")]
+
+use std::process::{Command, exit};
+
+use anyhow::{Context as _, Result};
+
+use crate::setup::{Homes, Purpose, ensure};
+use crate::step::{Log, tail};
+use crate::{tidy, workspace};
+
+mod tally;
+
+use tally::Tally;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only the steps whose title contains this
+    #[arg(long)]
+    only: Option<String>,
+}
+
+/// How a step's output is counted.
+#[derive(Clone, Copy)]
+enum Counted {
+    /// The step passes or fails.
+    Whole,
+    /// By libtest's result lines.
+    Libtest,
+}
+
+struct Step {
+    title: &'static str,
+    counted: Counted,
+    command: Command,
+}
+
+pub(crate) fn run(args: &Args, homes: &Homes) -> Result<()> {
+    ensure(&[Purpose::Build, Purpose::Test, Purpose::Kernels], homes)?;
+    let log = Log::create("test")?;
+    println!("test: the output of all steps goes to {}", log.path().display());
+    let wanted = |title: &str| args.only.as_ref().is_none_or(|only| title.contains(only.as_str()));
+    let mut total = Tally::default();
+    if wanted("tidy") {
+        total.add(tidy_step()?);
+    }
+    for mut step in steps()?.into_iter().filter(|step| wanted(step.title)) {
+        let ended = log.run(step.title, &mut step.command)?;
+        let tally = match step.counted {
+            Counted::Whole => Tally::whole(ended.success),
+            Counted::Libtest => Tally::libtest(&ended.output, ended.success),
+        };
+        if tally.failed > 0 {
+            println!("{}\n", failure(&ended.output));
+        }
+        total.add(tally);
+    }
+    println!("{total}");
+    if total.failed > 0 || total.passed == 0 {
+        exit(1);
+    }
+    Ok(())
+}
+
+fn tidy_step() -> Result<Tally> {
+    let findings = tidy::findings()?;
+    for finding in &findings {
+        println!("{finding}");
+    }
+    println!("  tidy: {} findings", findings.len());
+    Ok(Tally::whole(findings.is_empty()))
+}
+
+/// In the order of what fails fastest.
+fn steps() -> Result<Vec<Step>> {
+    use Counted::{Libtest, Whole};
+    let lints = ["--", "-D", "warnings"];
+    let own = std::env::current_exe().context("find the running program")?;
+    let cargo = |title, counted, arguments: &[&str], more: &[&str]| {
+        let mut command = workspace::cargo();
+        // A backtrace per failing test buries the failure.
+        command.env("CARGO_TERM_COLOR", "never").env("RUST_BACKTRACE", "0").args(arguments).args(more);
+        Step { title, counted, command }
+    };
+    let task = |title, arguments: &[&str]| {
+        let mut command = Command::new(&own);
+        command.current_dir(workspace::root()).args(arguments);
+        Step { title, counted: Whole, command }
+    };
+    Ok(vec![
+        cargo("formatting", Whole, &["fmt", "--all", "--check"], &[]),
+        cargo("clippy", Whole, &["clippy", "--workspace", "--all-targets"], &lints),
+        cargo("build", Whole, &["build", "--workspace", "--all-targets"], &[]),
+        task("eBPF programs in the kernel", &["verify"]),
+        cargo(
+            "unit, property, packet and namespace tests",
+            Libtest,
+            &["test", "--workspace", "--no-fail-fast"],
+            &[],
+        ),
+    ])
+}
+
+/// The part of a step's output that says why it failed.
+fn failure(output: &str) -> String {
+    let at = ["\nfailures:\n", "\nerror"].iter().filter_map(|mark| output.find(mark)).min();
+    let from = &output[at.unwrap_or_default()..];
+    let shown: Vec<&str> = from.lines().take(120).collect();
+    if at.is_some() { shown.join("\n") } else { tail(output, 60) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_of_a_failure_is_shown() {
+        assert_eq!(failure("a\nb\nfailures:\nc\n"), "\nfailures:\nc");
+        assert_eq!(failure("a\nerror[E1]: x\n"), "\nerror[E1]: x");
+        assert_eq!(failure("a\nb"), "a\nb");
+    }
+}
