@@ -27,14 +27,31 @@ pub struct Observed {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Op {
     /// Puts a member of the group into the slot; replaces what is there in one step.
-    SetSocket { slot: u32, id: SocketId },
+    SetSocket {
+        slot: u32,
+        id: SocketId,
+    },
     /// Counters of a port that is new must not start with its predecessor's figures.
-    ResetCounter { counter: u32 },
-    PutPort { key: PortKey, port: Port },
-    PutVip { addr: Addr, vip: Vip },
-    RemoveVip { addr: Addr },
-    RemovePort { key: PortKey },
-    ClearSocket { slot: u32 },
+    ResetCounter {
+        counter: u32,
+    },
+    PutPort {
+        key: PortKey,
+        port: Port,
+    },
+    PutVip {
+        addr: Addr,
+        vip: Vip,
+    },
+    RemoveVip {
+        addr: Addr,
+    },
+    RemovePort {
+        key: PortKey,
+    },
+    ClearSocket {
+        slot: u32,
+    },
 }
 
 /// Writes in the order in which they must happen, and what cannot be done.
@@ -56,11 +73,7 @@ pub enum Refusal {
 }
 
 /// From what is to what is wanted. `sockets`: the groups that are held, by the cookie of the member that stands for them.
-pub fn plan(
-    observed: &Observed,
-    desired: &desired::Datapath,
-    sockets: &BTreeMap<SocketId, u64>,
-) -> Plan {
+pub fn plan(observed: &Observed, desired: &desired::Datapath, sockets: &BTreeMap<SocketId, u64>) -> Plan {
     let wanted: BTreeMap<PortKey, (VipPort, &SocketId)> =
         desired.ports.iter().map(|(port, id)| (key_of(port), (*port, id))).collect();
     let mut plan = Plan::default();
@@ -290,7 +303,8 @@ mod tests {
                 IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(*host)])
             };
             let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
-            let no_listener = if drop_mask & (1 << (host % 8)) != 0 { NoListener::Drop } else { NoListener::Reject };
+            let no_listener =
+                if drop_mask & (1 << (host % 8)) != 0 { NoListener::Drop } else { NoListener::Reject };
             let id = GatewayId::new(format!("ns/g{gateway}"));
             desired.vips.insert(address, desired::Vip { gateway: id, no_listener });
             let port = VipPort { address, port: *port, proto: Proto::Tcp };
@@ -329,7 +343,12 @@ mod tests {
     }
 
     /// Ports that both states want from the same socket never stop reaching it.
-    fn go(kernel: &mut Kernel, from: &desired::Datapath, to: &desired::Datapath, sockets: &BTreeMap<SocketId, u64>) -> Plan {
+    fn go(
+        kernel: &mut Kernel,
+        from: &desired::Datapath,
+        to: &desired::Datapath,
+        sockets: &BTreeMap<SocketId, u64>,
+    ) -> Plan {
         let plan = plan(&kernel.observed, to, sockets);
         let kept: Vec<(PortKey, u64)> = to
             .ports
