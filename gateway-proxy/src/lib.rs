@@ -12,6 +12,7 @@ pub mod drain;
 pub mod error;
 pub mod filter;
 pub mod hygiene;
+pub mod identity;
 pub mod listen;
 pub mod metrics;
 pub mod path;
