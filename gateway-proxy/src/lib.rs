@@ -3,6 +3,7 @@
 
 pub mod accept;
 pub mod access_log;
+pub mod admin;
 pub mod app;
 pub mod config;
 pub mod connections;
