@@ -1,4 +1,4 @@
-//! Why a packet for a VIP was dropped, rejected or left to the stack. `REASONS` counts each per CPU.
+//! Why a packet for a VIP was dropped or rejected. `REASONS` counts each per CPU.
 
 /// Index into `REASONS`. Every packet that we drop increments exactly one of them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -6,7 +6,7 @@
 pub enum Reason {
     /// A packet for a VIP whose headers end before its ports do.
     Truncated = 0,
-    /// IPv6 extension headers beyond what the program follows, or of an unknown kind.
+    /// More IPv6 extension headers than the program follows.
     Extensions = 1,
     /// No listener uses this port: rejected by the stack (RST, port unreachable).
     NoListenerReject = 2,
@@ -14,7 +14,7 @@ pub enum Reason {
     NoListenerDrop = 3,
     /// The port has a listener, but no socket is behind it: the proxy is gone for good.
     NoSocket = 4,
-    /// The kernel refused the assignment.
+    /// The kernel refused to give a connection attempt to the listening socket.
     AssignFailed = 5,
     /// XDP: the source is on the deny list.
     Denied = 6,
@@ -53,13 +53,13 @@ impl Reason {
     pub const fn explain(self) -> &'static str {
         match self {
             Self::Truncated => "the packet's headers end before its ports",
-            Self::Extensions => "too many or unknown IPv6 extension headers",
+            Self::Extensions => "more than 8 IPv6 extension headers",
             Self::NoListenerReject => "no listener on this port; the client got a RST or port unreachable",
             Self::NoListenerDrop => {
                 "no listener on this port; the Gateway's parameters ask for a silent drop"
             }
             Self::NoSocket => "the port has a listener but no proxy socket is behind it",
-            Self::AssignFailed => "the kernel refused to assign the socket to the packet",
+            Self::AssignFailed => "the kernel refused to give the packet to the listening socket",
             Self::Denied => "the source address is on the deny list",
             Self::XdpNoListener => "dropped by XDP: no listener on this port",
         }
