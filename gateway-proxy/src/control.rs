@@ -6,7 +6,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -16,7 +15,6 @@ use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
-use crate::admin::Facts;
 use crate::config::Config;
 use crate::listen;
 use crate::snapshot::{Current, Pending};
@@ -34,18 +32,18 @@ pub struct Control {
     workers: Vec<Handle>,
     /// Every group that is served, for an agent that lost its descriptors.
     held: BTreeMap<SocketId, Vec<OwnedFd>>,
-    facts: Arc<Facts>,
+    draining: bool,
 }
 
 impl Control {
-    pub fn new(config: &Config, current: Current, workers: Vec<Handle>, facts: Arc<Facts>) -> Self {
+    pub fn new(config: &Config, current: Current, workers: Vec<Handle>) -> Self {
         Self {
             path: config.control.clone(),
             drain_deadline: config.drain_deadline,
             current,
             workers,
             held: BTreeMap::new(),
-            facts,
+            draining: false,
         }
     }
 
@@ -69,10 +67,7 @@ impl Control {
                 Ok(stream) => {
                     backoff = FIRST_BACKOFF;
                     info!(socket = %self.path.display(), "agent connected");
-                    self.facts.agent_connected.store(true, Ordering::Relaxed);
-                    let conversation = self.converse(&stream).await;
-                    self.facts.agent_connected.store(false, Ordering::Relaxed);
-                    match conversation {
+                    match self.converse(&stream).await {
                         Ok(Some(deadline)) => return deadline,
                         Ok(None) => info!("agent gone"),
                         Err(error) => warn!(%error, "conversation with the agent ended"),
@@ -116,7 +111,7 @@ impl Control {
             oldest: OLDEST_PROTOCOL,
             newest: PROTOCOL,
             pid: std::process::id(),
-            draining: self.facts.draining.load(Ordering::Relaxed),
+            draining: self.draining,
             generation: self.current.load().generation,
             holding: u32::try_from(self.held.len()).unwrap_or(u32::MAX),
         };
@@ -162,13 +157,12 @@ impl Control {
         for worker in &self.workers {
             tell(worker, Command::Changed);
         }
-        self.facts.set_problems(applied.problems.clone());
         FromProxy::Ack { generation, problems: applied.problems }
     }
 
     async fn drain(mut self, deadline: Duration) {
         info!(deadline = ?deadline, "draining");
-        self.facts.draining.store(true, Ordering::Relaxed);
+        self.draining = true;
         self.held.clear();
         for worker in &self.workers {
             tell(worker, Command::Drain { deadline });
