@@ -1,1 +1,65 @@
-//! announce
+//! The network edge, the only user of rtnetlink: the routes that make VIPs local, and the devices of the node.
+//!
+//! Nothing here is undone at shutdown: a VIP's route goes when its Gateway goes.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+
+use rtnetlink::Handle;
+
+use crate::device::Device;
+
+mod devices;
+pub mod route;
+mod watch;
+
+pub use route::{Outcome, PROTOCOL};
+pub use watch::Watch;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("open a netlink socket: {0}")]
+    Open(#[source] io::Error),
+    #[error("netlink: list {what}: {source}")]
+    List { what: &'static str, source: rtnetlink::Error },
+    #[error("this network namespace has no loopback device")]
+    NoLoopback,
+    #[error("netlink: the connection for device changes ended")]
+    Ended,
+}
+
+/// A netlink connection to this network namespace.
+#[derive(Clone)]
+pub struct Announcer {
+    handle: Handle,
+}
+
+impl Announcer {
+    /// Needs a tokio runtime, whose threads are in the namespace that is meant.
+    pub fn open() -> Result<Self, Error> {
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(Error::Open)?;
+        tokio::spawn(connection);
+        Ok(Self { handle })
+    }
+
+    /// The devices of the node with their addresses, in the order of their indexes.
+    pub async fn devices(&self) -> Result<Vec<Device>, Error> {
+        devices::list(&self.handle).await
+    }
+
+    /// The VIPs that have a route of ours.
+    pub async fn routes(&self) -> Result<BTreeSet<IpAddr>, Error> {
+        route::list(&self.handle).await
+    }
+
+    /// Adds the routes that are missing. Call it when the datapath takes the VIPs.
+    pub async fn install(&self, vips: &BTreeSet<IpAddr>) -> Result<Outcome, Error> {
+        route::install(&self.handle, vips).await
+    }
+
+    /// Removes our routes for all other addresses. Call it before the datapath lets go of them.
+    pub async fn withdraw(&self, vips: &BTreeSet<IpAddr>) -> Result<Outcome, Error> {
+        route::withdraw(&self.handle, vips).await
+    }
+}

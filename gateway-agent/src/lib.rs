@@ -7,6 +7,7 @@
 pub mod api;
 pub mod crds;
 pub mod desired;
+pub mod device;
 pub mod object;
 pub mod translate;
 pub mod world;

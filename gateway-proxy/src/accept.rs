@@ -1,6 +1,7 @@
 //! A client connection from accept to the protocol that serves it.
 
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,6 +12,8 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 use tracing::debug;
 
+use crate::access_log::Reason;
+use crate::connections::{Handle, Protocol};
 use crate::drain::{Anchor, Drain};
 use crate::snapshot::{Gateway, Port};
 use crate::tcp;
@@ -31,6 +34,8 @@ pub struct Accepted {
     pub gateway: Arc<Gateway>,
     pub port: Arc<Port>,
     pub drain: Drain,
+    /// Lists and counts the connection until it is dropped.
+    pub handle: Handle,
     /// Counts the connection against the Gateway's limit until it is dropped.
     pub permit: Permit,
 }
@@ -60,10 +65,17 @@ pub fn begin(worker: &Rc<Worker>, gateway: &GatewayId, stream: TcpStream, peer: 
     let Some(gateway) = view.gateway(gateway) else { return };
     let Some(port) = gateway.stream_port(vip.port()) else { return };
     let Some(permit) = Permit::take(gateway) else {
+        port.metrics.of(worker.index).end(Reason::Limit);
         debug!(gateway = %gateway.id, "connection limit reached");
         return;
     };
     let anchor = Anchor { gateway: gateway.id.clone(), udp: false, vip, listener: None };
+    let protocol = match port.ir.protocol {
+        PortProtocol::Http => Protocol::Http1,
+        PortProtocol::Tls => Protocol::Tls,
+        PortProtocol::Tcp | PortProtocol::Udp => Protocol::Tcp,
+    };
+    let handle = worker.connections.open(port.metrics.clone(), protocol, peer, vip, Some(stream.as_fd()));
     let accepted = Accepted {
         stream,
         read: BytesMut::new(),
@@ -73,6 +85,7 @@ pub fn begin(worker: &Rc<Worker>, gateway: &GatewayId, stream: TcpStream, peer: 
         gateway: gateway.clone(),
         port: port.clone(),
         drain: worker.drains.register(anchor),
+        handle,
         permit,
     };
     spawn_local(serve(worker.clone(), accepted));

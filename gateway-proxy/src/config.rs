@@ -1,9 +1,12 @@
 //! Flags of the proxy, parsed once.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+
+use crate::access_log::{Query, Target};
 
 const EXAMPLES: &str = "Examples:
   gateway-proxy
@@ -25,6 +28,18 @@ pub struct Config {
     /// Worker threads; by default the cores that it may use.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub workers: Option<u16>,
+
+    /// Where the access log goes: a file, or `-` for standard output.
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub access_log: Target,
+
+    /// Whether the access log has the queries of requests.
+    #[arg(long, value_name = "WHAT", default_value = "omit")]
+    pub access_log_query: Query,
+
+    /// Also answers /metrics and /ready on this TCP address.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
 
     /// What is logged, as `info` or `gateway_proxy::upstream=debug,info`.
     #[arg(long, value_name = "FILTER", env = "GATEHOUSE_LOG", default_value = "info")]

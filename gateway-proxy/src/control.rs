@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -15,6 +16,7 @@ use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
+use crate::admin::Facts;
 use crate::config::Config;
 use crate::listen;
 use crate::snapshot::{Current, Pending};
@@ -32,18 +34,18 @@ pub struct Control {
     workers: Vec<Handle>,
     /// Every group that is served, for an agent that lost its descriptors.
     held: BTreeMap<SocketId, Vec<OwnedFd>>,
-    draining: bool,
+    facts: Arc<Facts>,
 }
 
 impl Control {
-    pub fn new(config: &Config, current: Current, workers: Vec<Handle>) -> Self {
+    pub fn new(config: &Config, current: Current, workers: Vec<Handle>, facts: Arc<Facts>) -> Self {
         Self {
             path: config.control.clone(),
             drain_deadline: config.drain_deadline,
             current,
             workers,
             held: BTreeMap::new(),
-            draining: false,
+            facts,
         }
     }
 
@@ -67,7 +69,10 @@ impl Control {
                 Ok(stream) => {
                     backoff = FIRST_BACKOFF;
                     info!(socket = %self.path.display(), "agent connected");
-                    match self.converse(&stream).await {
+                    self.facts.agent_connected.store(true, Ordering::Relaxed);
+                    let conversation = self.converse(&stream).await;
+                    self.facts.agent_connected.store(false, Ordering::Relaxed);
+                    match conversation {
                         Ok(Some(deadline)) => return deadline,
                         Ok(None) => info!("agent gone"),
                         Err(error) => warn!(%error, "conversation with the agent ended"),
@@ -111,7 +116,7 @@ impl Control {
             oldest: OLDEST_PROTOCOL,
             newest: PROTOCOL,
             pid: std::process::id(),
-            draining: self.draining,
+            draining: self.facts.draining.load(Ordering::Relaxed),
             generation: self.current.load().generation,
             holding: u32::try_from(self.held.len()).unwrap_or(u32::MAX),
         };
@@ -157,12 +162,13 @@ impl Control {
         for worker in &self.workers {
             tell(worker, Command::Changed);
         }
+        self.facts.set_problems(applied.problems.clone());
         FromProxy::Ack { generation, problems: applied.problems }
     }
 
     async fn drain(mut self, deadline: Duration) {
         info!(deadline = ?deadline, "draining");
-        self.draining = true;
+        self.facts.draining.store(true, Ordering::Relaxed);
         self.held.clear();
         for worker in &self.workers {
             tell(worker, Command::Drain { deadline });

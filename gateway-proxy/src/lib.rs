@@ -3,6 +3,7 @@
 
 pub mod accept;
 pub mod access_log;
+pub mod admin;
 pub mod app;
 pub mod config;
 pub mod connections;
@@ -12,6 +13,7 @@ pub mod drain;
 pub mod error;
 pub mod filter;
 pub mod hygiene;
+pub mod identity;
 pub mod listen;
 pub mod metrics;
 pub mod path;

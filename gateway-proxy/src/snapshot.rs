@@ -14,6 +14,8 @@ use gateway_common::ir::{
 };
 use imbl::{GenericHashMap, OrdMap};
 
+use crate::metrics::{self, Metrics};
+
 pub use apply::Pending;
 pub use l4::L4;
 
@@ -22,7 +24,7 @@ pub type Current = Arc<ArcSwap<Snapshot>>;
 pub type Backends =
     GenericHashMap<BackendId, Arc<Backend>, foldhash::fast::RandomState, imbl::shared_ptr::DefaultSharedPtr>;
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Snapshot {
     /// 0: nothing was committed yet.
     pub generation: u64,
@@ -30,6 +32,8 @@ pub struct Snapshot {
     pub routes: OrdMap<RouteId, Arc<Route>>,
     pub backends: Backends,
     pub certificates: OrdMap<CertificateId, Arc<Certificate>>,
+    /// Where the counters of what is served come from.
+    pub metrics: Arc<Metrics>,
 }
 
 /// A Gateway, ready to serve.
@@ -48,9 +52,24 @@ pub struct Port {
     pub ir: PortIr,
     /// Routes of TLS passthrough, TCP and UDP listeners.
     pub l4: L4,
+    pub metrics: Arc<metrics::Port>,
+    /// Of `ir.listeners`, in that order.
+    pub listener_metrics: Vec<Arc<metrics::Listener>>,
 }
 
 impl Snapshot {
+    /// Nothing yet, counted by `metrics` from now on.
+    pub fn empty(metrics: Arc<Metrics>) -> Self {
+        Self {
+            generation: 0,
+            gateways: OrdMap::new(),
+            routes: OrdMap::new(),
+            backends: Backends::default(),
+            certificates: OrdMap::new(),
+            metrics,
+        }
+    }
+
     pub fn gateway(&self, id: &GatewayId) -> Option<&Arc<Gateway>> {
         self.gateways.get(id)
     }

@@ -16,7 +16,7 @@ use crate::deadline::Deadlines;
 use crate::error::ConnectError;
 use crate::snapshot::Snapshot;
 
-pub use endpoint::{Endpoint, Lease};
+pub use endpoint::{Endpoint, Lease, Open};
 
 /// All backends that this worker used.
 pub struct Upstreams {
@@ -81,6 +81,11 @@ impl Upstreams {
         });
     }
 
+    /// Every backend that was used, with its endpoints.
+    pub fn list(&self) -> Vec<Rc<Upstream>> {
+        self.backends.borrow().values().cloned().collect()
+    }
+
     /// Housekeeping, every few hundred milliseconds.
     pub fn sweep(&self) {
         let now = self.clock.now_ms();
@@ -99,6 +104,10 @@ impl Upstream {
     pub fn lease(&self, now: u64, tried: &[SocketAddr]) -> Option<Lease> {
         let endpoints = self.endpoints.borrow();
         balance::least_of_two(&endpoints, now, tried).map(|endpoint| Lease::new(endpoint.clone()))
+    }
+
+    pub fn endpoints(&self) -> Vec<Rc<Endpoint>> {
+        self.endpoints.borrow().clone()
     }
 
     fn refresh(&self, backend: &Arc<Backend>) {

@@ -11,9 +11,12 @@ use anyhow::Context;
 use arc_swap::Cache;
 use gateway_common::ir::{Family, SocketId};
 use tokio::sync::mpsc;
-use tokio::task::LocalSet;
+use tokio::task::{LocalSet, spawn_local};
 use tracing::debug;
 
+use crate::access_log::{AccessLog, WorkerLog};
+use crate::admin::Question;
+use crate::connections::Connections;
 use crate::deadline::{Deadlines, SWEEP};
 use crate::drain::{Anchor, Drains};
 use crate::listen::{Listening, Socket};
@@ -26,6 +29,8 @@ pub struct Worker {
     pub deadlines: Rc<Deadlines>,
     pub drains: Drains,
     pub upstreams: Upstreams,
+    pub connections: Rc<Connections>,
+    pub log: WorkerLog,
     current: RefCell<Cache<Current, Arc<Snapshot>>>,
     view: RefCell<View>,
 }
@@ -44,6 +49,8 @@ pub enum Command {
     },
     /// There is a new snapshot.
     Changed,
+    /// From the admin thread.
+    Ask(Question),
     /// Stop accepting, finish, end at the deadline.
     Drain {
         deadline: Duration,
@@ -57,7 +64,7 @@ pub struct Handle {
 }
 
 impl Worker {
-    pub fn new(index: usize, current: Current) -> Rc<Self> {
+    pub fn new(index: usize, current: Current, log: &AccessLog) -> Rc<Self> {
         let view = Rc::new(current.load_full());
         let deadlines = Deadlines::new();
         Rc::new(Self {
@@ -65,6 +72,8 @@ impl Worker {
             upstreams: Upstreams::new(deadlines.clone()),
             deadlines,
             drains: Drains::default(),
+            connections: Connections::new(index),
+            log: log.worker(),
             current: RefCell::new(Cache::new(current)),
             view: RefCell::new(view),
         })
@@ -96,6 +105,7 @@ impl Worker {
                         self.drains.drain_if(|anchor| anchor.came_by(&id));
                     }
                     Some(Command::Changed) => self.changed(),
+                    Some(Command::Ask(question)) => drop(spawn_local(question.answer(self.clone()))),
                     Some(Command::Drain { deadline }) => {
                         listening.stop_all();
                         self.drains.drain_all();
@@ -105,6 +115,7 @@ impl Worker {
                 _ = sweep.tick() => {
                     self.deadlines.sweep();
                     self.upstreams.sweep();
+                    self.log.flush();
                     let open = self.drains.open();
                     if self.drains.is_draining() && (open == 0 || ended.is_over()) {
                         debug!(worker = self.index, open, "drained");
@@ -123,7 +134,7 @@ impl Worker {
 }
 
 impl Handle {
-    pub fn start(index: usize, current: Current) -> anyhow::Result<Self> {
+    pub fn start(index: usize, current: Current, log: AccessLog) -> anyhow::Result<Self> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -131,7 +142,9 @@ impl Handle {
             .with_context(|| format!("start the runtime of worker {index}"))?;
         let thread = std::thread::Builder::new()
             .name(format!("worker-{index}"))
-            .spawn(move || LocalSet::new().block_on(&runtime, Worker::new(index, current).run(receiver)))
+            .spawn(move || {
+                LocalSet::new().block_on(&runtime, Worker::new(index, current, &log).run(receiver))
+            })
             .with_context(|| format!("start the thread of worker {index}"))?;
         Ok(Self { commands, thread })
     }

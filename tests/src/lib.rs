@@ -1,5 +1,12 @@
 //! Namespaces, peers and clients for the tests, the demo and the benchmark.
 
+pub mod backend;
+pub mod certificate;
+pub mod client;
 pub mod datapath;
+pub mod echo;
+pub mod load;
 pub mod netns;
+pub mod objects;
+pub mod process;
 pub mod topology;

@@ -11,8 +11,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Once, mpsc};
+use std::thread::JoinHandle;
 use std::{io, panic, process, thread};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -109,13 +110,24 @@ impl Netns {
         joined.unwrap_or_else(|panicked| panic::resume_unwind(panicked))
     }
 
+    /// Runs `f` inside on a thread that goes on by itself.
+    pub fn spawn<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
+        let (handle, bpffs) = (self.handle.try_clone()?, self.bpffs.clone());
+        let (told, entered) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let _ = told.send(enter(&handle, &bpffs));
+            f()
+        });
+        entered
+            .recv()
+            .context("the thread ended")?
+            .with_context(|| format!("enter namespace {}", self.name))?;
+        Ok(thread)
+    }
+
     /// Runs `f`, which is async, on a runtime of its own inside the namespace.
     pub fn block_on<T: Send>(&self, f: impl AsyncFnOnce() -> T + Send) -> T {
-        self.run(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let runtime = runtime.unwrap_or_else(|error| panic!("cannot start a runtime: {error}"));
-            tokio::task::LocalSet::new().block_on(&runtime, f())
-        })
+        self.run(|| block_on(f))
     }
 
     /// A command that will run inside. It is killed when the thread that spawns it ends.
@@ -146,6 +158,13 @@ impl Drop for Netns {
     fn drop(&mut self) {
         remove(&self.name);
     }
+}
+
+/// Runs `f` on a runtime of its own, on this thread.
+pub fn block_on<T>(f: impl AsyncFnOnce() -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.unwrap_or_else(|error| panic!("cannot start a runtime: {error}"));
+    tokio::task::LocalSet::new().block_on(&runtime, f())
 }
 
 /// A veth pair between two namespaces; both ends are up.

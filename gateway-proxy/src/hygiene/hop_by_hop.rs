@@ -1,10 +1,85 @@
-//! Fields that belong to one connection (RFC 9110 §7.6.1).
+//! Fields that belong to one connection (RFC 9110 §7.6.1) go no further.
 
 use http::HeaderName;
-use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderValue,
+    SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+
+use super::Reject;
+use crate::identity;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Fields by which a message is delimited or its connection is governed. Nobody but the proxy writes them.
 pub fn is_framing(name: &HeaderName) -> bool {
     [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, TE, TRAILER, UPGRADE].contains(name)
-        || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
+        || [KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS].contains(name)
+}
+
+/// `TE: trailers` stays, because gRPC asks for it.
+pub(super) fn strip_request(headers: &mut HeaderMap) -> Result<(), Reject> {
+    if headers.contains_key(CONNECTION) {
+        let named = named(headers);
+        if named.iter().any(must_arrive) {
+            return Err(Reject::Connection);
+        }
+        for name in named.iter().filter(|name| **name != TE) {
+            headers.remove(name);
+        }
+    }
+    if headers.contains_key(TE) {
+        let trailers = headers.get_all(TE).iter().any(|value| tokens(value).any(is_trailers));
+        headers.remove(TE);
+        if trailers {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+    }
+    // Answered on this connection by the server side, as soon as the body is asked for.
+    headers.remove(EXPECT);
+    strip(headers);
+    Ok(())
+}
+
+pub(super) fn strip_response(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        for name in named(headers).iter().filter(|name| !must_arrive(name)) {
+            headers.remove(name);
+        }
+    }
+    strip(headers);
+}
+
+fn strip(headers: &mut HeaderMap) {
+    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS] {
+        headers.remove(name);
+    }
+}
+
+/// The comma-separated tokens of one value, trimmed.
+pub(super) fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
+    value
+        .to_str()
+        .unwrap_or_default()
+        .split(',')
+        .map(|token| token.trim_matches([' ', '\t']))
+        .filter(|token| !token.is_empty())
+}
+
+/// The fields that Connection names; what is not a field name is an option without one.
+fn named(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(CONNECTION).iter();
+    values.flat_map(tokens).filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok()).collect()
+}
+
+/// Dropping one of these on a client's word would change what the request is or whose it is.
+fn must_arrive(name: &HeaderName) -> bool {
+    [AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, SET_COOKIE].contains(name)
+        || identity::is_spoofable(name.as_str())
+}
+
+fn is_trailers(token: &str) -> bool {
+    token.eq_ignore_ascii_case("trailers")
 }

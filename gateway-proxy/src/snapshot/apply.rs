@@ -145,7 +145,14 @@ impl Build {
     fn port(&self, gateway: &GatewayIr, port: gateway_common::ir::Port) -> Arc<Port> {
         let udp = port.protocol == PortProtocol::Udp;
         let l4 = L4::new(&gateway.id, port.port, udp, self.snapshot.routes.values());
-        Arc::new(Port { ir: port, l4 })
+        let counters = &self.snapshot.metrics;
+        let listeners = port.listeners.iter().map(|listener| counters.listener(&gateway.id, &listener.name));
+        Arc::new(Port {
+            metrics: counters.port(&gateway.id, port.port, port.protocol),
+            listener_metrics: listeners.collect(),
+            l4,
+            ir: port,
+        })
     }
 }
 

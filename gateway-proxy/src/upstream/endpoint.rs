@@ -15,6 +15,15 @@ pub struct Endpoint {
     active: Cell<u32>,
     failures: Cell<u32>,
     ejected_until: Cell<u64>,
+    /// Since this worker knows the endpoint.
+    pub requests: Cell<u64>,
+    pub connect_failures: Cell<u64>,
+    connections: Cell<u32>,
+}
+
+/// One open connection to an endpoint, counted until it is dropped.
+pub struct Open {
+    endpoint: Rc<Endpoint>,
 }
 
 /// One request, stream or session on an endpoint, from its choice to its end.
@@ -24,11 +33,23 @@ pub struct Lease {
 
 impl Endpoint {
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, active: Cell::new(0), failures: Cell::new(0), ejected_until: Cell::new(0) }
+        Self {
+            address,
+            active: Cell::new(0),
+            failures: Cell::new(0),
+            ejected_until: Cell::new(0),
+            requests: Cell::new(0),
+            connect_failures: Cell::new(0),
+            connections: Cell::new(0),
+        }
     }
 
     pub fn active(&self) -> u32 {
         self.active.get()
+    }
+
+    pub fn connections(&self) -> u32 {
+        self.connections.get()
     }
 
     pub fn is_ejected(&self, now: u64) -> bool {
@@ -44,6 +65,7 @@ impl Endpoint {
     pub fn failed(&self, now: u64) {
         let failures = self.failures.get().saturating_add(1);
         self.failures.set(failures);
+        self.connect_failures.set(self.connect_failures.get() + 1);
         if failures >= FAILURES && !self.is_ejected(now) {
             let doubled = FIRST_MS << (failures - FAILURES).min(16);
             self.ejected_until.set(now + doubled.min(LONGEST_MS));
@@ -54,6 +76,7 @@ impl Endpoint {
 impl Lease {
     pub fn new(endpoint: Rc<Endpoint>) -> Self {
         endpoint.active.set(endpoint.active.get() + 1);
+        endpoint.requests.set(endpoint.requests.get() + 1);
         Self { endpoint }
     }
 
@@ -63,6 +86,19 @@ impl Lease {
 
     pub fn address(&self) -> SocketAddr {
         self.endpoint.address
+    }
+}
+
+impl Open {
+    pub fn new(endpoint: Rc<Endpoint>) -> Self {
+        endpoint.connections.set(endpoint.connections.get() + 1);
+        Self { endpoint }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.endpoint.connections.set(self.endpoint.connections.get() - 1);
     }
 }
 

@@ -1,0 +1,131 @@
+//! Which object a document is: its kind of ours, namespace and name.
+
+use super::node::Node;
+use super::path::Path;
+use crate::object::{Kind, NsName, ObjectKey};
+
+/// What a document says it is.
+pub(super) enum Identity {
+    Known(ObjectKey),
+    /// A kind that we do not read, as `apps/v1 Deployment`.
+    Other(String),
+    /// A `List`, whose items are documents.
+    List,
+}
+
+pub(super) struct Problem {
+    /// As far as it could be read.
+    pub(super) object: Option<String>,
+    /// Known although the document is unusable.
+    pub(super) key: Option<ObjectKey>,
+    pub(super) path: Path,
+    pub(super) message: String,
+}
+
+const GATEWAY_API: &str = "gateway.networking.k8s.io";
+const GATEWAY_API_VERSIONS: &[&str] = &["v1", "v1beta1", "v1alpha3", "v1alpha2"];
+
+const fn group_versions(kind: Kind) -> (&'static str, &'static [&'static str]) {
+    match kind {
+        Kind::GatewayClass
+        | Kind::Gateway
+        | Kind::HttpRoute
+        | Kind::TlsRoute
+        | Kind::TcpRoute
+        | Kind::UdpRoute
+        | Kind::ReferenceGrant => (GATEWAY_API, GATEWAY_API_VERSIONS),
+        Kind::GatewayParameters => ("gatehouse.dev", &["v1alpha1"]),
+        Kind::EndpointSlice => ("discovery.k8s.io", &["v1"]),
+        Kind::Namespace | Kind::Service | Kind::Secret => ("", &["v1"]),
+    }
+}
+
+pub(super) fn identify(node: &Node) -> Result<Identity, Problem> {
+    let top = |field: &str, message: &str| Problem {
+        object: None,
+        key: None,
+        path: Path::key(field),
+        message: message.to_owned(),
+    };
+    let text = |field: &str| node.get(field).and_then(Node::text).filter(|t| !t.is_empty());
+    let api_version = text("apiVersion")
+        .ok_or_else(|| top("apiVersion", "is missing; every object has one, such as v1"))?;
+    let kind =
+        text("kind").ok_or_else(|| top("kind", "is missing; every object has one, such as Gateway"))?;
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    if kind.ends_with("List") && node.get("items").is_some() {
+        return Ok(Identity::List);
+    }
+    let known = Kind::ALL.into_iter().find(|k| k.name() == kind && group_versions(*k).0 == group);
+    let Some(known) = known else { return Ok(Identity::Other(format!("{api_version} {kind}"))) };
+    let key = name(node, known)?;
+    let versions = group_versions(known).1;
+    if !versions.contains(&version) {
+        let message = format!("{api_version} is not supported; use {}", prefixed(group, versions));
+        return Err(Problem {
+            object: Some(key.to_string()),
+            key: Some(key),
+            path: Path::key("apiVersion"),
+            message,
+        });
+    }
+    Ok(Identity::Known(key))
+}
+
+fn prefixed(group: &str, versions: &[&str]) -> String {
+    let full = |v: &&str| if group.is_empty() { (*v).to_owned() } else { format!("{group}/{v}") };
+    versions.iter().map(full).collect::<Vec<_>>().join(", ")
+}
+
+fn name(node: &Node, kind: Kind) -> Result<ObjectKey, Problem> {
+    let metadata = Path::key("metadata");
+    let problem = |object: String, field: &str, message: String| Problem {
+        object: Some(object),
+        key: None,
+        path: metadata.then(field),
+        message,
+    };
+    let text = |field: &str| node.get("metadata").and_then(|m| m.get(field)).and_then(Node::text);
+    let Some(name) = text("name").filter(|n| !n.is_empty()) else {
+        return Err(problem(kind.to_string(), "name", "is missing; every object has a name".to_owned()));
+    };
+    let namespace = match (kind.namespaced(), text("namespace")) {
+        (true, None | Some("")) => "default",
+        (true, Some(namespace)) => namespace,
+        (false, _) => "",
+    };
+    let object = format!("{kind} {}", NsName::new(namespace, name));
+    let name_is_label = matches!(kind, Kind::Namespace | Kind::Service);
+    if !(if name_is_label { is_label(name) } else { is_subdomain(name) }) {
+        let what = if name_is_label { "a DNS label (RFC 1123)" } else { "a DNS name (RFC 1123)" };
+        return Err(problem(
+            object,
+            "name",
+            format!("{name:?} is not {what}: lower-case letters, digits, '-' and, in names, '.'"),
+        ));
+    }
+    if kind.namespaced() && !is_label(namespace) {
+        return Err(problem(object, "namespace", format!("{namespace:?} is not a DNS label (RFC 1123)")));
+    }
+    Ok(ObjectKey { kind, name: NsName::new(namespace, name) })
+}
+
+fn is_label(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = text.as_bytes();
+    (1..=63).contains(&bytes.len())
+        && bytes.iter().all(|b| inner(*b) || *b == b'-')
+        && bytes.first().is_some_and(|b| inner(*b))
+        && bytes.last().is_some_and(|b| inner(*b))
+}
+
+fn is_subdomain(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let element = |e: &str| {
+        let bytes = e.as_bytes();
+        bytes.iter().all(|b| inner(*b) || *b == b'-')
+            && bytes.first().is_some_and(|b| inner(*b))
+            && bytes.last().is_some_and(|b| inner(*b))
+    };
+    text.len() <= 253 && text.split('.').all(element)
+}

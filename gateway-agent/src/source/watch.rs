@@ -1,0 +1,507 @@
+//! Follows a directory tree: inotify for speed, a slow scan for what inotify misses.
+//!
+//! One thread of its own: reading a tree blocks. A burst of events is waited out, a file that is being written is left
+//! alone until its writer closes it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc as std_mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::scan::{self, Stamp};
+use super::store::Store;
+use super::{Origins, SourceError, Update, parse};
+
+/// Without an event for this long, a burst is over.
+const QUIET: Duration = Duration::from_millis(50);
+/// A burst that does not end is cut here.
+const LONGEST_BURST: Duration = Duration::from_secs(1);
+/// A file that is open for writing is read at last when nothing was written to it for so long.
+const LONGEST_WRITE: Duration = Duration::from_secs(5);
+const RESCAN: Duration = Duration::from_secs(30);
+
+pub(super) fn start(root: &Path, origins: Origins, updates: mpsc::Sender<Update>) -> io::Result<()> {
+    fs::read_dir(root)?;
+    // Events carry absolute paths whatever was asked for.
+    let root = std::path::absolute(root)?;
+    thread::Builder::new().name("source".to_owned()).spawn(move || {
+        let (sender, events) = std_mpsc::channel();
+        let mut watch = Watch {
+            root,
+            sender,
+            watcher: None,
+            store: Store::default(),
+            stamps: BTreeMap::new(),
+            writing: BTreeMap::new(),
+            tree_errors: Vec::new(),
+            told_errors: None,
+            ignored: BTreeSet::new(),
+        };
+        watch.run(&events, &origins, &updates);
+    })?;
+    Ok(())
+}
+
+struct Watch {
+    root: PathBuf,
+    sender: std_mpsc::Sender<notify::Result<notify::Event>>,
+    /// And the directory that it watches, which a rename can replace under the same name.
+    watcher: Option<(RecommendedWatcher, (u64, u64))>,
+    store: Store,
+    stamps: BTreeMap<PathBuf, Stamp>,
+    /// Files that somebody writes to, and when the last write was.
+    writing: BTreeMap<PathBuf, Instant>,
+    tree_errors: Vec<SourceError>,
+    told_errors: Option<std::sync::Arc<[SourceError]>>,
+    /// Kinds already mentioned in the log.
+    ignored: BTreeSet<String>,
+}
+
+/// What a burst of events calls for.
+#[derive(Default, Debug)]
+struct Due {
+    tree: bool,
+    files: BTreeSet<PathBuf>,
+}
+
+impl Due {
+    const TREE: Self = Self { tree: true, files: BTreeSet::new() };
+
+    fn is_nothing(&self) -> bool {
+        !self.tree && self.files.is_empty()
+    }
+}
+
+impl Watch {
+    fn run(
+        &mut self,
+        events: &std_mpsc::Receiver<notify::Result<notify::Event>>,
+        origins: &Origins,
+        updates: &mpsc::Sender<Update>,
+    ) {
+        let mut due = Due::TREE;
+        let mut scanned = Instant::now();
+        loop {
+            if due.tree {
+                scanned = Instant::now();
+                self.read_tree();
+            }
+            for path in &due.files {
+                self.read_file(path);
+            }
+            if !self.tell(origins, updates) {
+                return;
+            }
+            due = loop {
+                if updates.is_closed() {
+                    return;
+                }
+                let due = self.wait(events, scanned);
+                if !due.is_nothing() {
+                    break due;
+                }
+            };
+        }
+    }
+
+    /// Sends what changed; false when nobody listens any more.
+    fn tell(&mut self, origins: &Origins, updates: &mpsc::Sender<Update>) -> bool {
+        let changes = self.store.settle();
+        origins.set(changes.origins);
+        let mut errors = self.store.errors();
+        if !self.tree_errors.is_empty() {
+            errors = self.tree_errors.iter().chain(errors.iter()).cloned().collect();
+        }
+        let news = self.told_errors.as_ref() != Some(&errors);
+        if changes.events.is_empty() && !news {
+            return true;
+        }
+        self.told_errors = Some(errors.clone());
+        updates.blocking_send(Update { events: changes.events, errors }).is_ok()
+    }
+
+    /// Waits for events and the end of their burst, or for the time of the next scan.
+    fn wait(&mut self, events: &std_mpsc::Receiver<notify::Result<notify::Event>>, scanned: Instant) -> Due {
+        let mut due = Due::default();
+        let mut burst: Option<Instant> = None;
+        loop {
+            let patience = match burst {
+                Some(begun) => QUIET.min(LONGEST_BURST.saturating_sub(begun.elapsed())),
+                // Short enough to see that nobody listens any more.
+                None => RESCAN.saturating_sub(scanned.elapsed()).min(Duration::from_secs(1)),
+            };
+            match events.recv_timeout(patience) {
+                Ok(event) => {
+                    if self.note(event, &mut due) {
+                        burst.get_or_insert_with(Instant::now);
+                    }
+                }
+                Err(_) => break,
+            }
+            if burst.is_some_and(|begun| begun.elapsed() >= LONGEST_BURST) {
+                break;
+            }
+        }
+        if scanned.elapsed() >= RESCAN {
+            due.tree = true;
+        }
+        self.take_abandoned(&mut due);
+        due.files.retain(|path| !self.writing.contains_key(path));
+        due
+    }
+
+    /// Files whose writer has fallen silent without closing them.
+    fn take_abandoned(&mut self, due: &mut Due) {
+        let silent = |since: &Instant| since.elapsed() >= LONGEST_WRITE;
+        let abandoned: Vec<_> =
+            self.writing.iter().filter(|(_, since)| silent(since)).map(|(path, _)| path.clone()).collect();
+        for path in abandoned {
+            self.writing.remove(&path);
+            due.files.insert(path);
+        }
+    }
+
+    /// Takes an event in; true if it is about the tree's content.
+    fn note(&mut self, event: notify::Result<notify::Event>, due: &mut Due) -> bool {
+        let Ok(event) = event else {
+            due.tree = true;
+            return true;
+        };
+        if event.need_rescan() {
+            due.tree = true;
+            return true;
+        }
+        let closed = match event.kind {
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
+            EventKind::Access(_) => return false,
+            EventKind::Any
+            | EventKind::Create(_)
+            | EventKind::Modify(_)
+            | EventKind::Remove(_)
+            | EventKind::Other => false,
+        };
+        let written = matches!(event.kind, EventKind::Modify(ModifyKind::Data(_)));
+        let mut about_us = false;
+        for path in event.paths {
+            if path == self.root || !path.starts_with(&self.root) {
+                let sibling = path.parent() == self.root.parent() && path != self.root;
+                due.tree |= !sibling;
+                about_us |= !sibling;
+                continue;
+            }
+            about_us = true;
+            if self.is_plain_file(&path) {
+                if written {
+                    self.writing.insert(path.clone(), Instant::now());
+                } else {
+                    self.writing.remove(&path);
+                }
+                due.files.insert(path);
+            } else if !closed && !written {
+                due.tree = true;
+            }
+        }
+        about_us
+    }
+
+    /// A file of ours that no hidden directory or link stands behind: reading it alone is enough.
+    fn is_plain_file(&self, path: &Path) -> bool {
+        let Ok(inside) = path.strip_prefix(&self.root) else { return false };
+        let hidden = inside.components().any(|c| c.as_os_str().as_encoded_bytes().starts_with(b"."));
+        if hidden || !scan::is_ours(path) {
+            return false;
+        }
+        match fs::symlink_metadata(path) {
+            Ok(metadata) => metadata.is_file(),
+            Err(_) => self.stamps.contains_key(path),
+        }
+    }
+
+    /// Compares the whole tree with what was read.
+    fn read_tree(&mut self) {
+        self.follow_root();
+        let found = match scan::scan(&self.root) {
+            Ok(found) => found,
+            Err(error) => {
+                let message = format!("the source directory cannot be read, its last objects stay: {error}");
+                self.tree_errors = vec![file_error(&self.root, message)];
+                return;
+            }
+        };
+        self.tree_errors = found
+            .errors
+            .iter()
+            .map(|(path, error)| file_error(path, format!("cannot be read, its last objects stay: {error}")))
+            .collect();
+        let unknown = |path: &Path| found.errors.iter().any(|(dark, _)| path.starts_with(dark));
+        let gone: Vec<PathBuf> = self
+            .store
+            .paths()
+            .filter(|path| !found.files.contains_key(*path) && !unknown(path))
+            .cloned()
+            .collect();
+        for path in gone {
+            self.forget(&path);
+        }
+        for (path, stamp) in &found.files {
+            if self.stamps.get(path) != Some(stamp) && !self.writing.contains_key(path) {
+                self.read_file(path);
+            }
+        }
+    }
+
+    fn forget(&mut self, path: &Path) {
+        self.stamps.remove(path);
+        self.writing.remove(path);
+        self.store.remove(path);
+    }
+
+    fn read_file(&mut self, path: &Path) {
+        match scan::read(path) {
+            Ok((stamp, bytes)) => {
+                self.stamps.insert(path.to_owned(), stamp);
+                let parsed = parse(path, &bytes);
+                for kind in &parsed.ignored {
+                    if self.ignored.insert(kind.clone()) {
+                        info!(kind, path = %path.display(), "kind not read, ignored");
+                    }
+                }
+                self.store.replace(path, parsed);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.forget(path),
+            Err(error) => {
+                self.stamps.remove(path);
+                self.store
+                    .keep(path, file_error(path, format!("cannot be read, its last objects stay: {error}")));
+            }
+        }
+    }
+
+    /// Watches the directory that the root's name means now, and its parent for the moment that this changes.
+    fn follow_root(&mut self) {
+        let Ok(metadata) = fs::metadata(&self.root) else { return };
+        let identity = scan::identity(&metadata);
+        if self.watcher.as_ref().is_some_and(|(_, watched)| *watched == identity) {
+            return;
+        }
+        match self.watcher() {
+            Ok(watcher) => self.watcher = Some((watcher, identity)),
+            Err(error) => {
+                warn!(%error, path = %self.root.display(), seconds = RESCAN.as_secs(), "no inotify, scanning instead");
+                self.watcher = None;
+            }
+        }
+    }
+
+    fn watcher(&self) -> notify::Result<RecommendedWatcher> {
+        let mut watcher = notify::recommended_watcher(self.sender.clone())?;
+        watcher.watch(&self.root, RecursiveMode::Recursive)?;
+        if let Some(parent) = self.root.parent() {
+            // Only for speed: the scan sees a replaced root too.
+            let _ = watcher.watch(parent, RecursiveMode::NonRecursive);
+        }
+        Ok(watcher)
+    }
+}
+
+fn file_error(path: &Path, message: String) -> SourceError {
+    SourceError { path: path.to_owned(), line: None, document: None, object: None, field: None, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Source;
+    use crate::object::{Kind, NsName, Object, ObjectKey};
+    use crate::world::{Event, World};
+    use std::fs;
+    use std::io::Write as _;
+    use std::path::Path;
+    use std::time::Duration;
+
+    fn namespace(name: &str, label: &str) -> String {
+        format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n  labels: {{v: {label:?}}}\n---\n"
+        )
+    }
+
+    /// A source and the world that its updates make.
+    struct Follower {
+        source: Source,
+        world: World,
+        errors: Vec<String>,
+    }
+
+    impl Follower {
+        async fn new(root: &Path) -> Self {
+            let source = Source::directory(root).unwrap();
+            let mut follower = Self { source, world: World::default(), errors: Vec::new() };
+            follower.step().await;
+            follower
+        }
+
+        async fn step(&mut self) {
+            let update =
+                tokio::time::timeout(Duration::from_secs(60), self.source.next()).await.unwrap().unwrap();
+            for event in update.events {
+                self.world.apply(event);
+            }
+            self.errors = update.errors.iter().map(ToString::to_string).collect();
+        }
+
+        async fn until(&mut self, want: &[(&str, &str)]) {
+            while self.labels() != want {
+                self.step().await;
+            }
+        }
+
+        fn labels(&self) -> Vec<(&str, &str)> {
+            let label = |ns: &k8s_openapi::api::core::v1::Namespace| {
+                ns.metadata.labels.as_ref().and_then(|l| l.get("v")).map_or("", |v| v.as_str()).to_owned()
+            };
+            let all = self.world.namespaces.iter();
+            all.map(|(name, ns)| (name.name.as_str(), &*label(ns).leak())).collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn files_come_change_break_and_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        fs::create_dir(root.join("sub")).unwrap();
+        fs::write(root.join("a.yaml"), namespace("a", "1") + &namespace("b", "1")).unwrap();
+        fs::write(root.join("notes.txt"), "not ours").unwrap();
+        let mut follower = Follower::new(root).await;
+        assert_eq!(follower.labels(), [("a", "1"), ("b", "1")]);
+
+        // A new file in a directory below; an editor's rename over an old file.
+        fs::write(
+            root.join("sub/c.json"),
+            r#"{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"c"}}"#,
+        )
+        .unwrap();
+        fs::write(root.join(".a.yaml.new"), namespace("a", "2") + &namespace("b", "1")).unwrap();
+        fs::rename(root.join(".a.yaml.new"), root.join("a.yaml")).unwrap();
+        follower.until(&[("a", "2"), ("b", "1"), ("c", "")]).await;
+        assert!(follower.errors.is_empty(), "{:?}", follower.errors);
+
+        // Broken YAML keeps what the file said and is reported; mended, it counts again.
+        fs::write(root.join("a.yaml"), namespace("a", "3") + "x: [").unwrap();
+        while follower.errors.is_empty() {
+            follower.step().await;
+        }
+        assert_eq!(follower.labels(), [("a", "2"), ("b", "1"), ("c", "")]);
+        assert!(follower.errors[0].contains("a.yaml:"), "{:?}", follower.errors);
+        fs::write(root.join("a.yaml"), namespace("a", "4")).unwrap();
+        follower.until(&[("a", "4"), ("c", "")]).await;
+        assert!(follower.errors.is_empty(), "{:?}", follower.errors);
+
+        // A directory goes, then a file; then a whole new directory comes.
+        fs::remove_dir_all(root.join("sub")).unwrap();
+        fs::remove_file(root.join("a.yaml")).unwrap();
+        follower.until(&[]).await;
+        fs::create_dir_all(root.join("x/y")).unwrap();
+        fs::write(root.join("x/y/z.yml"), namespace("z", "1")).unwrap();
+        follower.until(&[("z", "1")]).await;
+        let key = ObjectKey { kind: Kind::Namespace, name: NsName::new("", "z") };
+        let origin = follower.source.origins().of(&key).unwrap().to_string();
+        assert_eq!(origin, root.join("x/y/z.yml:1").display().to_string());
+    }
+
+    #[tokio::test]
+    async fn a_file_is_not_read_while_it_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.yaml");
+        fs::write(&path, namespace("a", "1") + &namespace("b", "1")).unwrap();
+        let mut follower = Follower::new(dir.path()).await;
+
+        let mut file = fs::File::create(&path).unwrap();
+        file.write_all(namespace("a", "2").as_bytes()).unwrap();
+        let early = tokio::time::timeout(Duration::from_millis(400), follower.source.next()).await;
+        assert!(early.is_err(), "read before the writer closed it: {early:?}");
+        file.write_all(namespace("b", "2").as_bytes()).unwrap();
+        drop(file);
+        follower.step().await;
+        assert_eq!(follower.labels(), [("a", "2"), ("b", "2")]);
+    }
+
+    /// How the kubelet updates a mounted ConfigMap.
+    #[tokio::test]
+    async fn a_swapped_link_replaces_all_files_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        let fill = |version: &str| {
+            let data = root.join(format!("..{version}"));
+            fs::create_dir(&data).unwrap();
+            fs::write(data.join("a.yaml"), namespace("a", version)).unwrap();
+            fs::write(data.join("b.yaml"), namespace("b", version)).unwrap();
+            std::os::unix::fs::symlink(format!("..{version}"), root.join("..data_tmp")).unwrap();
+            fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+        };
+        fill("1");
+        for name in ["a.yaml", "b.yaml"] {
+            std::os::unix::fs::symlink(format!("..data/{name}"), root.join(name)).unwrap();
+        }
+        let mut follower = Follower::new(root).await;
+        assert_eq!(follower.labels(), [("a", "1"), ("b", "1")]);
+        fill("2");
+        follower.step().await;
+        assert_eq!(follower.labels(), [("a", "2"), ("b", "2")]);
+    }
+
+    #[tokio::test]
+    async fn a_root_that_goes_away_takes_nothing_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        fs::create_dir(&root).unwrap();
+        fs::write(root.join("a.yaml"), namespace("a", "1")).unwrap();
+        let mut follower = Follower::new(&root).await;
+        fs::rename(&root, dir.path().join("old")).unwrap();
+        while follower.errors.is_empty() {
+            follower.step().await;
+        }
+        assert_eq!(follower.labels(), [("a", "1")]);
+        fs::create_dir(dir.path().join("new")).unwrap();
+        fs::write(dir.path().join("new/b.yaml"), namespace("b", "1")).unwrap();
+        fs::rename(dir.path().join("new"), &root).unwrap();
+        follower.until(&[("b", "1")]).await;
+        assert!(follower.errors.is_empty(), "{:?}", follower.errors);
+    }
+
+    #[tokio::test]
+    async fn ten_thousand_files_are_one_update() {
+        let dir = tempfile::tempdir().unwrap();
+        for n in 0..10_000 {
+            fs::write(dir.path().join(format!("{n}.yaml")), namespace(&format!("n{n}"), "1")).unwrap();
+        }
+        let mut follower = Follower::new(dir.path()).await;
+        assert_eq!(follower.world.namespaces.len(), 10_000);
+        fs::write(dir.path().join("77.yaml"), namespace("n77", "2")).unwrap();
+        let update =
+            tokio::time::timeout(Duration::from_secs(60), follower.source.next()).await.unwrap().unwrap();
+        assert_eq!(update.events.len(), 1);
+        assert!(
+            matches!(&update.events[0], Event::Apply(Object::Namespace(ns)) if ns.metadata.name.as_deref() == Some("n77"))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_too_large_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = fs::File::create(dir.path().join("a.yaml")).unwrap();
+        file.set_len(super::scan::MAX_FILE_BYTES + 1).unwrap();
+        let follower = Follower::new(dir.path()).await;
+        assert!(
+            follower.errors[0].ends_with("is larger than 8 MiB; split it into several files"),
+            "{:?}",
+            follower.errors
+        );
+    }
+}
