@@ -1,5 +1,6 @@
 //! Namespaces, peers and clients for the tests, the demo and the benchmark.
 
+pub mod admin;
 pub mod backend;
 pub mod certificate;
 pub mod client;
@@ -7,6 +8,7 @@ pub mod datapath;
 pub mod echo;
 pub mod load;
 pub mod netns;
+pub mod node;
 pub mod objects;
 pub mod process;
 pub mod topology;

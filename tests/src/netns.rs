@@ -25,7 +25,7 @@ use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space,
 
 /// Where iproute2 keeps its names.
 const NAMES: &str = "/run/netns";
-/// What belongs to a namespace besides its name: its bpffs.
+/// What belongs to a namespace besides its name: its bpffs, and the files of its node.
 const STATE: &str = "/run/gatehouse-tests";
 
 #[derive(Debug)]
@@ -66,6 +66,17 @@ impl Netns {
     /// The namespace's bpffs as seen from outside; inside it is `/sys/fs/bpf`.
     pub fn bpffs(&self) -> &Path {
         &self.bpffs
+    }
+
+    /// A folder that goes away with the namespace; every user may look into it.
+    pub fn folder(&self) -> &Path {
+        self.bpffs.parent().unwrap_or(&self.bpffs)
+    }
+
+    /// Shows the file `from` at `at`, which is in [`Netns::folder`].
+    pub fn mount_file(&self, from: &Path, at: &Path) -> Result<()> {
+        File::create(at).with_context(|| format!("create {}", at.display()))?;
+        mount_bind(from, at).with_context(|| format!("mount {} at {}", from.display(), at.display()))
     }
 
     /// Runs `ip -n NAME` with each line of `script`, which ends at the first line that fails.
@@ -238,10 +249,20 @@ fn remove(name: &str) {
         }
     }
     let state = Path::new(STATE).join(name);
-    let _ = unmount(state.join("bpf"), UnmountFlags::DETACH);
-    let _ = fs::remove_dir(state.join("bpf"));
-    let _ = fs::remove_dir(&state);
+    for mounted in mounts_under(&state) {
+        let _ = unmount(mounted, UnmountFlags::DETACH);
+    }
+    // What is still mounted is busy and stays: nothing is deleted through a mount.
+    if mounts_under(&state).is_empty() {
+        let _ = fs::remove_dir_all(&state);
+    }
     let _ = Command::new("ip").args(["netns", "delete", name]).stderr(Stdio::null()).status();
+}
+
+fn mounts_under(folder: &Path) -> Vec<PathBuf> {
+    let table = fs::read_to_string("/proc/thread-self/mountinfo").unwrap_or_default();
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+    points.filter(|point| point.starts_with(folder)).collect()
 }
 
 fn processes_in(namespace: u64) -> Vec<i32> {
