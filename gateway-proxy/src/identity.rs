@@ -182,10 +182,10 @@ mod tests {
     use super::*;
 
     fn given(fields: &[(&'static str, &str)]) -> HeaderMap {
-        let fields =
-            fields.iter().map(|&(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
         let mut headers = HeaderMap::new();
-        fields.for_each(|(name, value): (_, HeaderValue)| drop(headers.append(name, value)));
+        for &(name, value) in fields {
+            headers.append(HeaderName::from_static(name), value.parse().unwrap());
+        }
         headers
     }
 

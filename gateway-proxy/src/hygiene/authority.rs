@@ -27,6 +27,7 @@ pub(super) fn settle(parts: &mut Parts) -> Result<(), Reject> {
     match given {
         Some(host) if host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()) => {}
         Some(_) => return Err(Reject::HostMismatch),
+        None if parts.version == Version::HTTP_11 => return Err(Reject::NoHost),
         None => {
             check(authority.as_str().as_bytes())?;
             let value = HeaderValue::from_str(authority.as_str()).map_err(|_| Reject::Authority)?;

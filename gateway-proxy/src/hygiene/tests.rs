@@ -67,6 +67,7 @@ fn there_is_one_authority_and_it_is_in_host() {
     let b = ("host", "b.example");
     assert_eq!(refused("GET", "/", H1, &[]), Reject::NoHost);
     assert_eq!(refused("GET", "/", Version::HTTP_2, &[]), Reject::NoHost);
+    assert_eq!(refused("GET", "http://a.example/", H1, &[]), Reject::NoHost);
     assert_eq!(refused("GET", "/", H1, &[HOST_A, HOST_A]), Reject::ManyHosts);
     assert_eq!(refused("GET", "/", H1, &[("host", "")]), Reject::Authority);
     assert_eq!(refused("GET", "/", H1, &[("host", "u@a.example")]), Reject::Authority);

@@ -10,7 +10,7 @@ use http::header::{
 use super::hop_by_hop::is_framing;
 use crate::identity;
 
-const REFUSED: [HeaderName; 23] = [
+static REFUSED: [HeaderName; 23] = [
     AUTHORIZATION,
     CACHE_CONTROL,
     CONTENT_ENCODING,
