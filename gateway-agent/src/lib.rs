@@ -11,6 +11,7 @@ pub mod device;
 pub mod object;
 pub mod translate;
 pub mod world;
+mod yaml;
 
 // Edges: each is the only user of its outside world.
 pub mod announce;

@@ -3,9 +3,7 @@
 
 mod defaults;
 mod identity;
-mod node;
 mod parse;
-mod path;
 mod scan;
 mod schema;
 mod semantics;
@@ -23,7 +21,8 @@ use tokio::sync::mpsc;
 use crate::object::ObjectKey;
 use crate::world::Event;
 
-pub use parse::{Parsed, parse};
+pub(crate) use identity::is_dns_name;
+pub use parse::{Found, Parsed, parse};
 
 /// What changed since the last update. The first one holds everything that was there at the start.
 #[derive(Clone, Debug, Default)]

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 
-use super::path::Path;
 use crate::object::Object;
+use crate::yaml::Path;
 
 /// Fills in the defaults; what is wrong with the object.
 pub(super) fn complete(object: &mut Object) -> Vec<(Path, String)> {

@@ -1,8 +1,7 @@
 //! Which object a document is: its kind of ours, namespace and name.
 
-use super::node::Node;
-use super::path::Path;
 use crate::object::{Kind, NsName, ObjectKey};
+use crate::yaml::{Node, Path};
 
 /// What a document says it is.
 pub(super) enum Identity {
@@ -96,7 +95,7 @@ fn name(node: &Node, kind: Kind) -> Result<ObjectKey, Problem> {
     };
     let object = format!("{kind} {}", NsName::new(namespace, name));
     let name_is_label = matches!(kind, Kind::Namespace | Kind::Service);
-    if !(if name_is_label { is_label(name) } else { is_subdomain(name) }) {
+    if !(if name_is_label { is_label(name) } else { is_dns_name(name) }) {
         let what = if name_is_label { "a DNS label (RFC 1123)" } else { "a DNS name (RFC 1123)" };
         return Err(problem(
             object,
@@ -119,7 +118,7 @@ fn is_label(text: &str) -> bool {
         && bytes.last().is_some_and(|b| inner(*b))
 }
 
-fn is_subdomain(text: &str) -> bool {
+pub(crate) fn is_dns_name(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let element = |e: &str| {
         let bytes = e.as_bytes();

@@ -6,10 +6,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::identity::{Identity, Problem, identify};
-use super::node::{self, Node};
-use super::path::Path;
 use super::{SourceError, defaults, schema, semantics};
 use crate::object::{Kind, Object, ObjectKey};
+use crate::yaml::{self, Node, Path};
 
 /// What one file holds.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +42,7 @@ pub fn parse(path: &FilePath, bytes: &[u8]) -> Parsed {
             return file.parsed;
         }
     };
-    match node::read(text.trim_start_matches('\u{feff}')) {
+    match yaml::read(text.trim_start_matches('\u{feff}')) {
         Ok(documents) => {
             for document in &documents {
                 file.document += 1;
@@ -101,9 +100,9 @@ impl File<'_> {
 
     fn list(&mut self, node: &Node) {
         match node.get("items").map(|items| &items.value) {
-            Some(node::Value::Seq(items)) => items.iter().for_each(|item| self.document(item)),
-            Some(node::Value::Null) | None => {}
-            Some(node::Value::Scalar(_) | node::Value::Map(_)) => {
+            Some(yaml::Value::Seq(items)) => items.iter().for_each(|item| self.document(item)),
+            Some(yaml::Value::Null) | None => {}
+            Some(yaml::Value::Scalar(_) | yaml::Value::Map(_)) => {
                 self.parsed.partial = true;
                 self.error(node, None, &Path::key("items"), "must be a list".to_owned());
             }

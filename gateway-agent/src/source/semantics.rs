@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::path::Path;
 use crate::object::Kind;
+use crate::yaml::Path;
 
 pub(super) fn check(kind: Kind, spec: &Value) -> Vec<(Path, String)> {
     let mut problems = Vec::new();

@@ -1,20 +1,22 @@
-//! A YAML or JSON document as a tree that knows the line of every value.
+//! YAML and JSON as trees that know the line of every value. Pure.
+
+mod path;
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
-use super::path::{Path, Step};
+pub(crate) use path::{Path, Step};
 
 #[derive(Clone, PartialEq, Debug)]
-pub(super) struct Node {
-    pub(super) line: u32,
-    pub(super) value: Value,
+pub(crate) struct Node {
+    pub(crate) line: u32,
+    pub(crate) value: Value,
 }
 
 #[derive(Clone, PartialEq, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Scalar(serde_json::Value),
     Seq(Vec<Node>),
@@ -23,22 +25,23 @@ pub(super) enum Value {
 
 /// Why a text is no YAML.
 #[derive(Debug)]
-pub(super) struct SyntaxError {
-    pub(super) line: Option<u32>,
-    pub(super) message: String,
+pub(crate) struct SyntaxError {
+    pub(crate) line: Option<u32>,
+    pub(crate) message: String,
 }
 
 /// The documents of a file that are not empty.
-pub(super) fn read(text: &str) -> Result<Vec<Node>, SyntaxError> {
+pub(crate) fn read(text: &str) -> Result<Vec<Node>, SyntaxError> {
     // A file's size bounds what it can hold; the alias limits of the parser bound what it can unfold to.
     let budget = serde_saphyr::budget! {
         max_documents: 100_000,
-        max_events: 20_000_000,
-        max_nodes: 10_000_000,
+        max_events: 8_000_000,
+        max_nodes: 4_000_000,
         max_total_scalar_bytes: 64 << 20,
     };
     let options = serde_saphyr::options! {
         budget: budget,
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 100_000 },
         strict_booleans: true,
         with_snippet: false,
     };
@@ -54,14 +57,14 @@ fn syntax_error(error: serde_saphyr::Error) -> SyntaxError {
 }
 
 impl Node {
-    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         match &self.value {
             Value::Map(entries) => entries.iter().find(|(name, _)| name == key).map(|(_, node)| node),
             Value::Null | Value::Scalar(_) | Value::Seq(_) => None,
         }
     }
 
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar(scalar) => scalar.as_str(),
             Value::Null | Value::Seq(_) | Value::Map(_) => None,
@@ -69,7 +72,7 @@ impl Node {
     }
 
     /// The line of a field, or of the nearest thing around it that exists.
-    pub(super) fn line_of(&self, path: &Path) -> u32 {
+    pub(crate) fn line_of(&self, path: &Path) -> u32 {
         let mut node = self;
         for step in &path.0 {
             let next = match (step, &node.value) {
@@ -86,7 +89,7 @@ impl Node {
     }
 
     /// Without the lines, and without fields that are null: the API takes those as absent.
-    pub(super) fn to_json(&self) -> serde_json::Value {
+    pub(crate) fn to_json(&self) -> serde_json::Value {
         match &self.value {
             Value::Null => serde_json::Value::Null,
             Value::Scalar(scalar) => scalar.clone(),

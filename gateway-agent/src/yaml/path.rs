@@ -3,28 +3,28 @@
 use std::fmt;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Key(String),
     Index(usize),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Path(pub(super) Vec<Step>);
+pub(crate) struct Path(pub(crate) Vec<Step>);
 
 impl Path {
-    pub(super) fn key(name: &str) -> Self {
+    pub(crate) fn key(name: &str) -> Self {
         Self(vec![Step::Key(name.to_owned())])
     }
 
-    pub(super) fn join(&self, tail: &Self) -> Self {
+    pub(crate) fn join(&self, tail: &Self) -> Self {
         Self(self.0.iter().chain(&tail.0).cloned().collect())
     }
 
-    pub(super) fn then(&self, name: &str) -> Self {
+    pub(crate) fn then(&self, name: &str) -> Self {
         self.join(&Self::key(name))
     }
 
-    pub(super) fn at(&self, index: usize) -> Self {
+    pub(crate) fn at(&self, index: usize) -> Self {
         self.join(&Self(vec![Step::Index(index)]))
     }
 }
