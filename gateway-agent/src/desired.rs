@@ -41,6 +41,8 @@ pub type Resources = BTreeMap<Key, Resource>;
 pub struct Outcomes {
     /// The generation that every accepting proxy has acknowledged. None: no proxy is there.
     pub proxy: Option<u64>,
+    /// The generation that carries a resource as it is wanted now; one that is missing has been acknowledged long ago.
+    pub sent: BTreeMap<Key, u64>,
     /// Resources that the proxy could not use, and why.
     pub proxy_problems: BTreeMap<Key, String>,
     /// VIPs that are not in the kernel, and why.

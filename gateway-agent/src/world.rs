@@ -1,6 +1,6 @@
 //! The objects as the source last showed them: typed, ordered, without a client inside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
@@ -50,6 +50,27 @@ impl World {
             Event::Apply(object) => self.insert(object),
             Event::Delete(key) => self.remove(&key).then_some(key),
         }
+    }
+
+    /// Every object.
+    pub fn keys(&self) -> BTreeSet<ObjectKey> {
+        let mut keys = BTreeSet::new();
+        let mut add = |kind, names: &mut dyn Iterator<Item = &NsName>| {
+            keys.extend(names.map(|name| ObjectKey { kind, name: name.clone() }));
+        };
+        add(Kind::GatewayClass, &mut self.gateway_classes.keys());
+        add(Kind::GatewayParameters, &mut self.gateway_parameters.keys());
+        add(Kind::Gateway, &mut self.gateways.keys());
+        add(Kind::HttpRoute, &mut self.http_routes.keys());
+        add(Kind::TlsRoute, &mut self.tls_routes.keys());
+        add(Kind::TcpRoute, &mut self.tcp_routes.keys());
+        add(Kind::UdpRoute, &mut self.udp_routes.keys());
+        add(Kind::ReferenceGrant, &mut self.reference_grants.keys());
+        add(Kind::Namespace, &mut self.namespaces.keys());
+        add(Kind::Service, &mut self.services.keys());
+        add(Kind::EndpointSlice, &mut self.endpoint_slices.keys());
+        add(Kind::Secret, &mut self.secrets.keys());
+        keys
     }
 
     fn insert(&mut self, object: Object) -> Option<ObjectKey> {

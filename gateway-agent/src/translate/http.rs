@@ -1,0 +1,111 @@
+//! The rules of an HTTPRoute.
+
+mod filter;
+mod header;
+mod matching;
+mod path;
+mod timeout;
+
+use gateway_common::ir::{BackendRef, HttpRule, RouteRules};
+
+use super::backend_ref::{self, Target};
+use super::condition::{Problem, Reason};
+use super::rules::Rules;
+use crate::api::httproutes::{HttpRoute, HttpRouteRules as RuleSpec, HttpRouteRulesBackendRefs as RefSpec};
+
+/// The largest weight that the API allows.
+const WEIGHT_MAX: i32 = 1_000_000;
+
+pub(super) fn rules(rules: &mut Rules<'_, '_>, route: &HttpRoute) -> RouteRules {
+    let default = [RuleSpec {
+        backend_refs: None,
+        filters: None,
+        matches: None,
+        name: None,
+        retry: None,
+        session_persistence: None,
+        timeouts: None,
+    }];
+    let specs = route.spec.rules.as_deref().filter(|specs| !specs.is_empty()).unwrap_or(&default);
+    RouteRules::Http(specs.iter().enumerate().filter_map(|(index, spec)| rule(rules, index, spec)).collect())
+}
+
+/// None: a rule whose matches nobody can tell. One that can be matched but not served answers 500, so that its requests
+/// do not fall to a wider rule (and past a filter that guards them).
+fn rule(rules: &mut Rules<'_, '_>, index: usize, spec: &RuleSpec) -> Option<HttpRule> {
+    let field = format!("spec.rules[{index}]");
+    let matches = match matching::matches(&field, spec) {
+        Ok(matches) => matches,
+        Err(message) => {
+            rules.invalid.push((index, Problem::new(Reason::UnsupportedValue, message)));
+            return None;
+        }
+    };
+    for (set, name) in
+        [(spec.retry.is_some(), "retry"), (spec.session_persistence.is_some(), "sessionPersistence")]
+    {
+        if set {
+            rules.notes.push(format!("{field}.{name} is not supported and has no effect"));
+        }
+    }
+    let broken = HttpRule {
+        name: spec.name.clone(),
+        matches,
+        filters: Vec::new(),
+        backends: Vec::new(),
+        timeouts: gateway_common::ir::Timeouts::default(),
+    };
+    match served(rules, &field, spec, broken.clone()) {
+        Ok(rule) => Some(rule),
+        Err(problem) => {
+            rules.invalid.push((index, problem));
+            Some(broken)
+        }
+    }
+}
+
+fn served(
+    rules: &mut Rules<'_, '_>,
+    field: &str,
+    spec: &RuleSpec,
+    rule: HttpRule,
+) -> Result<HttpRule, Problem> {
+    let timeouts = timeout::timeouts(field, spec.timeouts.as_ref())
+        .map_err(|message| Problem::new(Reason::UnsupportedValue, message))?;
+    let prefix_only = path::is_prefix_only(&rule.matches);
+    let refs = spec.backend_refs.as_deref().unwrap_or_default();
+    let filters = filter::of_rule(
+        rules,
+        field,
+        spec.filters.as_deref().unwrap_or_default(),
+        prefix_only,
+        !refs.is_empty(),
+    )?;
+    let mut backends = Vec::with_capacity(refs.len());
+    for (index, reference) in refs.iter().enumerate() {
+        backends.push(backend(rules, &format!("{field}.backendRefs[{index}]"), reference, prefix_only)?);
+    }
+    Ok(HttpRule { filters, backends, timeouts, ..rule })
+}
+
+fn backend(
+    rules: &mut Rules<'_, '_>,
+    field: &str,
+    spec: &RefSpec,
+    prefix_only: bool,
+) -> Result<BackendRef, Problem> {
+    let weight = weight(field, spec.weight)?;
+    let filters = filter::of_backend(rules, field, spec.filters.as_deref().unwrap_or_default(), prefix_only)?;
+    let backend = backend_ref::resolve(rules, field, &Target::from(spec));
+    Ok(BackendRef { weight, backend, filters })
+}
+
+pub(super) fn weight(field: &str, weight: Option<i32>) -> Result<u32, Problem> {
+    let weight = weight.unwrap_or(1);
+    u32::try_from(weight).ok().filter(|_| weight <= WEIGHT_MAX).ok_or_else(|| {
+        Problem::new(
+            Reason::UnsupportedValue,
+            format!("{field}.weight {weight} is not between 0 and {WEIGHT_MAX}"),
+        )
+    })
+}
