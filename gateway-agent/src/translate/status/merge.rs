@@ -50,7 +50,7 @@ mod tests {
     use crate::translate::condition::{Reason, Status};
 
     fn at(second: i64) -> Time {
-        Time(jiff::Timestamp::from_second(second).unwrap())
+        Time(k8s_openapi::jiff::Timestamp::from_second(second).unwrap())
     }
 
     fn was(kind: &str, status: &str, generation: i64) -> Written {
