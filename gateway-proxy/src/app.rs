@@ -26,7 +26,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::new(config.worker_count()));
     let current = Arc::new(ArcSwap::from_pointee(Snapshot::empty(metrics.clone())));
     let workers = (0..config.worker_count())
-        .map(|index| worker::Handle::start(index, current.clone(), log.clone()))
+        .map(|index| worker::Handle::start(index, current.clone(), log.clone(), config.drain_deadline))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let facts = Arc::new(Facts::new(log.counts()));
     drop(log);

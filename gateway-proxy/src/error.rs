@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use gateway_common::ir::BackendId;
 use thiserror::Error;
 
+use crate::access_log::Reason;
+
 /// Why no stream to a backend could be had.
 #[derive(Debug, Error)]
 pub enum ConnectError {
@@ -19,4 +21,16 @@ pub enum ConnectError {
     NoEndpoint(BackendId),
     #[error("backend {backend}: connect to {address}: {source}")]
     Failed { backend: BackendId, address: SocketAddr, source: io::Error },
+}
+
+impl ConnectError {
+    /// As the access log and the metrics say it.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::NoBackend | Self::Unresolved => Reason::NoBackend,
+            Self::NoEndpoint(_) => Reason::NoEndpoint,
+            Self::Failed { source, .. } if source.kind() == io::ErrorKind::TimedOut => Reason::ConnectTimeout,
+            Self::Failed { .. } => Reason::ConnectFailed,
+        }
+    }
 }

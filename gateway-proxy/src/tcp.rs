@@ -1,34 +1,149 @@
 //! Connections that are forwarded unopened: TCP listeners and TLS passthrough.
 
+pub mod copy;
+mod reset;
+
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use gateway_common::ir::Route;
-use tokio::io::AsyncWriteExt;
+use gateway_common::ir::{AccessLog, Route};
+use tokio::net::TcpStream;
 use tracing::debug;
 
 use crate::accept::Accepted;
+use crate::access_log::{Reason, Record};
 use crate::snapshot::l4;
-use crate::upstream::connect;
+use crate::upstream::{Open, connect};
 use crate::worker::Worker;
+use copy::{Copy, Pair, Side};
+
+/// How a connection ended, for the log.
+struct Ended {
+    reason: Reason,
+    detail: Option<String>,
+    received: u64,
+    sent: u64,
+}
 
 /// Forwards a connection to a backend of `route`, the bytes already read first. Without a route it is reset.
-pub async fn serve(worker: Rc<Worker>, mut accepted: Accepted, route: Option<Arc<Route>>) {
-    let Some(route) = route else { return };
-    let view = worker.view();
-    let request = connect::Request {
-        view: &view,
-        backends: l4::backends(&route),
-        timeouts: &accepted.gateway.settings.timeouts,
+pub async fn serve(worker: Rc<Worker>, accepted: Accepted, route: Option<Arc<Route>>) {
+    accepted.handle.client.set(accepted.client);
+    let ended = match &route {
+        Some(route) => forward(&worker, &accepted, route).await,
+        None => refused(&accepted, Reason::RouteNotFound, None),
+    };
+    if ended.reason != Reason::Ok {
+        accepted.handle.end(ended.reason);
+    }
+    if accepted.gateway.settings.access_log == AccessLog::Json {
+        log(&worker, &accepted, route.as_deref(), &ended);
+    }
+}
+
+async fn forward(worker: &Rc<Worker>, accepted: &Accepted, route: &Route) -> Ended {
+    let connected = {
+        // The view is not held while bytes flow: an old snapshot must not live as long as a connection.
+        let view = worker.view();
+        let request = connect::Request {
+            view: &view,
+            backends: l4::backends(route),
+            timeouts: &accepted.gateway.settings.timeouts,
+            client: accepted.client,
+            vip: accepted.vip,
+        };
+        connect::stream(worker, &request).await
+    };
+    match connected {
+        Ok((backend, lease)) => {
+            accepted.handle.backend.set(Some(lease.address()));
+            let _open = Open::new(lease.endpoint().clone());
+            carry(worker, accepted, &backend).await
+        }
+        Err(error) => {
+            debug!(gateway = %accepted.gateway.id, %error, "connection not forwarded");
+            refused(accepted, error.reason(), Some(error.to_string()))
+        }
+    }
+}
+
+fn refused(accepted: &Accepted, reason: Reason, detail: Option<String>) -> Ended {
+    reset::at_once(&accepted.stream);
+    Ended { reason, detail, received: 0, sent: 0 }
+}
+
+/// Copies until both sides are done, one is gone, nothing moves any more or the time to drain is over.
+async fn carry(worker: &Worker, accepted: &Accepted, backend: &TcpStream) -> Ended {
+    let client = &accepted.stream;
+    let counters = accepted.handle.counters();
+    let pair = Pair { client, backend, received: &counters.received, sent: &counters.sent };
+    let mut copy = Copy::new(pair, &accepted.read);
+    let idle = worker.deadlines.deadline();
+    let idle_for = Duration::from_millis(accepted.gateway.settings.timeouts.stream_idle_ms);
+    let touch = || {
+        if !idle_for.is_zero() {
+            idle.arm(idle_for);
+        }
+    };
+    touch();
+    let given_up = |reason| {
+        reset::at_once(client);
+        reset::at_once(backend);
+        reason
+    };
+    let reason = tokio::select! {
+        biased;
+        gone = copy.run(touch) => match gone {
+            None => Reason::Ok,
+            Some(Side::Client) => {
+                reset::after_delivery(backend).await;
+                Reason::ClientAbort
+            }
+            Some(Side::Backend) => {
+                reset::after_delivery(client).await;
+                Reason::UpstreamReset
+            }
+        },
+        () = idle.over() => given_up(Reason::IdleTimeout),
+        () = drained(worker, accepted) => given_up(Reason::Drain),
+    };
+    let (received, sent) = copy.totals();
+    Ended { reason, detail: None, received, sent }
+}
+
+/// Ready when the connection was told to drain and had its time for it.
+async fn drained(worker: &Worker, accepted: &Accepted) {
+    accepted.drain.draining().await;
+    let end = worker.deadlines.deadline();
+    end.arm(worker.drain_deadline.get());
+    end.over().await;
+}
+
+fn log(worker: &Worker, accepted: &Accepted, route: Option<&Route>, ended: &Ended) {
+    let entry = &accepted.handle;
+    let here = |route: &'_ Route| {
+        let at = route
+            .attachments
+            .iter()
+            .find(|at| at.gateway == accepted.gateway.id && at.port == accepted.port.ir.port);
+        at.map(|at| at.listener.clone())
+    };
+    let listener = route.and_then(here);
+    worker.log.write(&Record {
+        gateway: &accepted.gateway.id,
+        listener: listener.as_deref(),
+        protocol: entry.protocol.get().as_str(),
         client: accepted.client,
         vip: accepted.vip,
-    };
-    match connect::stream(&worker, &request).await {
-        Ok((mut upstream, _lease)) => {
-            if upstream.write_all(&accepted.read).await.is_ok() {
-                let _ended = tokio::io::copy_bidirectional(&mut accepted.stream, &mut upstream).await;
-            }
-        }
-        Err(error) => debug!(gateway = %accepted.gateway.id, %error, "connection not forwarded"),
-    }
+        sni: None,
+        request: None,
+        route: route.map(|route| &route.id),
+        backend: None,
+        endpoint: entry.backend.get(),
+        reason: ended.reason,
+        detail: ended.detail.as_deref(),
+        duration: entry.opened.elapsed(),
+        bytes_in: ended.received,
+        bytes_out: ended.sent,
+    });
 }

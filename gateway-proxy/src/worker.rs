@@ -1,7 +1,7 @@
 //! A worker: one thread, one runtime, its own share of every listening socket and its own pools. Workers share the
 //! snapshot to read and nothing to write.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -31,6 +31,8 @@ pub struct Worker {
     pub upstreams: Upstreams,
     pub connections: Rc<Connections>,
     pub log: WorkerLog,
+    /// What connections get to finish when their listener is removed or the process ends.
+    pub drain_deadline: Cell<Duration>,
     current: RefCell<Cache<Current, Arc<Snapshot>>>,
     view: RefCell<View>,
 }
@@ -64,7 +66,7 @@ pub struct Handle {
 }
 
 impl Worker {
-    pub fn new(index: usize, current: Current, log: &AccessLog) -> Rc<Self> {
+    pub fn new(index: usize, current: Current, log: &AccessLog, drain_deadline: Duration) -> Rc<Self> {
         let view = Rc::new(current.load_full());
         let deadlines = Deadlines::new();
         Rc::new(Self {
@@ -74,6 +76,7 @@ impl Worker {
             drains: Drains::default(),
             connections: Connections::new(index),
             log: log.worker(),
+            drain_deadline: Cell::new(drain_deadline),
             current: RefCell::new(Cache::new(current)),
             view: RefCell::new(view),
         })
@@ -107,6 +110,7 @@ impl Worker {
                     Some(Command::Changed) => self.changed(),
                     Some(Command::Ask(question)) => drop(spawn_local(question.answer(self.clone()))),
                     Some(Command::Drain { deadline }) => {
+                        self.drain_deadline.set(deadline);
                         listening.stop_all();
                         self.drains.drain_all();
                         ended.arm(deadline);
@@ -134,7 +138,12 @@ impl Worker {
 }
 
 impl Handle {
-    pub fn start(index: usize, current: Current, log: AccessLog) -> anyhow::Result<Self> {
+    pub fn start(
+        index: usize,
+        current: Current,
+        log: AccessLog,
+        drain_deadline: Duration,
+    ) -> anyhow::Result<Self> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -143,7 +152,8 @@ impl Handle {
         let thread = std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || {
-                LocalSet::new().block_on(&runtime, Worker::new(index, current, &log).run(receiver))
+                LocalSet::new()
+                    .block_on(&runtime, Worker::new(index, current, &log, drain_deadline).run(receiver))
             })
             .with_context(|| format!("start the thread of worker {index}"))?;
         Ok(Self { commands, thread })

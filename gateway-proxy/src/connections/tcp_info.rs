@@ -10,6 +10,8 @@ pub struct TcpInfo {
     pub bytes_received: u64,
     /// Acknowledged by the peer.
     pub bytes_sent: u64,
+    /// Something that was sent is not acknowledged yet.
+    pub undelivered: bool,
 }
 
 impl TcpInfo {
@@ -40,6 +42,7 @@ impl TcpInfo {
             rtt_us: info.tcpi_rtt,
             bytes_received: info.tcpi_bytes_received,
             bytes_sent: info.tcpi_bytes_acked,
+            undelivered: info.tcpi_unacked > 0 || info.tcpi_notsent_bytes > 0,
         })
     }
 }
