@@ -29,7 +29,11 @@ pub mod maps;
 pub mod object;
 pub mod pins;
 pub mod plan;
+pub mod programs;
+pub mod selection;
 pub mod sockets;
+mod syscall;
+pub mod view;
 
 pub use features::Features;
 pub use layout::Layout;
@@ -94,6 +98,12 @@ pub enum Error {
     Pin { path: PathBuf, source: PinError },
     #[error("{call} {path}: {source}")]
     Io { call: &'static str, path: PathBuf, source: io::Error },
+    #[error(
+        "no pins at {path}: no agent of this version has run on this node, or its pin root is another one"
+    )]
+    NoPins { path: PathBuf },
+    #[error("no map is called {name}; there are VIPS, PORTS, SOCKS, PORT_STATS, REASONS and DENY")]
+    UnknownMap { name: String },
     #[error("no socket is held for {id}")]
     NoSocket { id: SocketId },
 }
