@@ -11,4 +11,6 @@ pub mod netns;
 pub mod node;
 pub mod objects;
 pub mod process;
+pub mod room;
+pub mod serving;
 pub mod topology;
