@@ -74,6 +74,10 @@ impl Deadline {
         self.entry.due.set(NEVER);
     }
 
+    pub fn is_armed(&self) -> bool {
+        self.entry.due.get() != NEVER
+    }
+
     pub fn is_over(&self) -> bool {
         self.entry.due.get() <= self.owner.now.get()
     }

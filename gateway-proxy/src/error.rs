@@ -34,3 +34,14 @@ impl ConnectError {
         }
     }
 }
+
+/// Why a request got no answer from a backend.
+#[derive(Debug, Error)]
+pub enum ExchangeError {
+    /// Nothing was sent.
+    #[error(transparent)]
+    Connect(ConnectError),
+    /// It was sent, at least in part.
+    #[error("the backend's answer: {0}")]
+    Sent(hyper::Error),
+}

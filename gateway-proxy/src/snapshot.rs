@@ -2,27 +2,31 @@
 //! not change, so that a change costs what changed and everything else keeps its identity (`Arc::ptr_eq`).
 
 pub mod apply;
+pub mod build;
 pub mod l4;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use arc_swap::ArcSwap;
 use gateway_common::ir::{
-    Backend, BackendId, Certificate, CertificateId, Gateway as GatewayIr, GatewayId, Listener,
-    Port as PortIr, PortProtocol, Route, RouteId, Settings,
+    self, BackendId, CertificateId, GatewayId, ListenerProtocol, PortProtocol, RouteId, Settings,
 };
+use imbl::shared_ptr::DefaultSharedPtr;
 use imbl::{GenericHashMap, OrdMap};
-
-use crate::metrics::{self, Metrics};
 
 pub use apply::Pending;
 pub use l4::L4;
 
+use crate::metrics::{self, Metrics};
+use crate::path;
+use crate::route::{HostMap, HttpRoute, Router};
+use crate::tls;
+
 /// Where the workers look for the snapshot.
 pub type Current = Arc<ArcSwap<Snapshot>>;
-pub type Backends =
-    GenericHashMap<BackendId, Arc<Backend>, foldhash::fast::RandomState, imbl::shared_ptr::DefaultSharedPtr>;
+pub type Backends = GenericHashMap<BackendId, Arc<Backend>, foldhash::fast::RandomState, DefaultSharedPtr>;
 
 #[derive(Clone)]
 pub struct Snapshot {
@@ -40,21 +44,55 @@ pub struct Snapshot {
 pub struct Gateway {
     pub id: GatewayId,
     pub settings: Arc<Settings>,
+    pub path_policy: path::Policy,
     /// TCP-based and UDP ports, ordered as the Gateway has them.
     pub ports: Vec<Arc<Port>>,
     /// Client connections open, all workers; lives as long as the Gateway, whatever changes in it.
     pub open: Arc<AtomicU32>,
-    ir: Arc<GatewayIr>,
+    ir: Arc<ir::Gateway>,
 }
 
 /// Everything that listens on one port number.
 pub struct Port {
-    pub ir: PortIr,
+    pub number: u16,
+    pub protocol: PortProtocol,
+    pub proxy_protocol: Option<ir::ProxyProtocolIn>,
+    pub listeners: Vec<Listener>,
+    /// Index of the listener for a host name or SNI.
+    pub hosts: HostMap<usize>,
+    /// Of ports that terminate TLS.
+    pub tls: Option<Arc<tls::Server>>,
     /// Routes of TLS passthrough, TCP and UDP listeners.
     pub l4: L4,
     pub metrics: Arc<metrics::Port>,
-    /// Of `ir.listeners`, in that order.
-    pub listener_metrics: Vec<Arc<metrics::Listener>>,
+    /// As the agent sent it.
+    pub ir: Arc<ir::Port>,
+}
+
+#[derive(Clone)]
+pub struct Listener {
+    pub name: Arc<str>,
+    pub protocol: ListenerProtocol,
+    /// Routes of an HTTP or HTTPS listener.
+    pub router: Router,
+    pub metrics: Arc<metrics::Listener>,
+}
+
+pub struct Route {
+    pub ir: Arc<ir::Route>,
+    /// Of an HTTP route.
+    pub http: Option<HttpRoute>,
+}
+
+pub struct Backend {
+    pub ir: ir::Backend,
+    pub metrics: Arc<metrics::Backend>,
+}
+
+pub struct Certificate {
+    pub ir: ir::Certificate,
+    /// None: it could not be used.
+    pub key: Option<Arc<rustls::sign::CertifiedKey>>,
 }
 
 impl Snapshot {
@@ -81,17 +119,48 @@ impl Snapshot {
 
 impl Gateway {
     /// The port that TCP connections to this number belong to.
-    pub fn stream_port(&self, port: u16) -> Option<&Arc<Port>> {
-        self.ports.iter().find(|p| p.ir.port == port && p.ir.protocol != PortProtocol::Udp)
+    pub fn stream_port(&self, number: u16) -> Option<&Arc<Port>> {
+        self.ports.iter().find(|port| port.number == number && port.protocol != PortProtocol::Udp)
     }
 
-    pub fn udp_port(&self, port: u16) -> Option<&Arc<Port>> {
-        self.ports.iter().find(|p| p.ir.port == port && p.ir.protocol == PortProtocol::Udp)
+    pub fn udp_port(&self, number: u16) -> Option<&Arc<Port>> {
+        self.ports.iter().find(|port| port.number == number && port.protocol == PortProtocol::Udp)
+    }
+
+    /// As the agent sent it.
+    pub fn ir(&self) -> &ir::Gateway {
+        &self.ir
     }
 }
 
 impl Port {
     pub fn listener(&self, name: &str) -> Option<&Listener> {
-        self.ir.listeners.iter().find(|listener| listener.name == name)
+        self.listeners.iter().find(|listener| &*listener.name == name)
+    }
+
+    /// The listener with the most specific host name for this one, which is as [`crate::route::host::Name`] gives it.
+    pub fn listener_for(&self, name: &str) -> Option<&Listener> {
+        self.listeners.get(*self.hosts.find(name)?)
+    }
+
+    /// Whether some TLS connections are forwarded unopened.
+    pub fn has_passthrough(&self) -> bool {
+        self.listeners.iter().any(|listener| listener.protocol == ListenerProtocol::TlsPassthrough)
+    }
+}
+
+impl Deref for Backend {
+    type Target = ir::Backend;
+
+    fn deref(&self) -> &ir::Backend {
+        &self.ir
+    }
+}
+
+impl Deref for Route {
+    type Target = ir::Route;
+
+    fn deref(&self) -> &ir::Route {
+        &self.ir
     }
 }

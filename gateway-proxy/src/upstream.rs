@@ -2,19 +2,23 @@
 //! held open to them.
 
 pub mod balance;
+pub mod body;
 pub mod connect;
 pub mod endpoint;
+pub mod exchange;
+pub mod handshake;
+pub mod pool;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use gateway_common::ir::{Backend, BackendId, EndpointState};
+use gateway_common::ir::{BackendId, EndpointState};
 
 use crate::deadline::Deadlines;
 use crate::error::ConnectError;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Backend, Snapshot};
 
 pub use endpoint::{Endpoint, Lease, Open};
 
@@ -29,7 +33,6 @@ pub struct Upstream {
     backend: RefCell<Arc<Backend>>,
     /// The ready ones, or the draining ones when none is ready.
     endpoints: RefCell<Vec<Rc<Endpoint>>>,
-    swept: Cell<u64>,
 }
 
 impl Upstreams {
@@ -48,7 +51,6 @@ impl Upstreams {
         let upstream = Rc::new(Upstream {
             backend: RefCell::new(backend.clone()),
             endpoints: RefCell::new(endpoints(backend, &[])),
-            swept: Cell::new(0),
         });
         backends.insert(id.clone(), upstream.clone());
         Some(upstream)
@@ -86,11 +88,13 @@ impl Upstreams {
         self.backends.borrow().values().cloned().collect()
     }
 
-    /// Housekeeping, every few hundred milliseconds.
+    /// Closes connections that are idle for too long.
     pub fn sweep(&self) {
         let now = self.clock.now_ms();
         for upstream in self.backends.borrow().values() {
-            upstream.swept.set(now);
+            for endpoint in upstream.endpoints.borrow().iter() {
+                endpoint.pool.sweep(now);
+            }
         }
     }
 }

@@ -72,7 +72,8 @@ mod tests {
             endpoints: vec![endpoint(1, EndpointState::Ready), endpoint(2, EndpointState::Draining)],
             proxy_protocol: None,
         };
-        snapshot.backends.insert(id.clone(), Arc::new(backend));
+        let metrics = snapshot.metrics.backend(&id);
+        snapshot.backends.insert(id.clone(), Arc::new(crate::snapshot::Backend { ir: backend, metrics }));
         let worker = |state: &str, n| {
             let seen = EndpointStatus {
                 state: state.to_owned(),

@@ -39,7 +39,7 @@ fn attached(
                 .iter()
                 .any(|at| at.gateway == *gateway && at.port == port && at.listener == listener)
     };
-    snapshot.routes.values().filter(|route| here(route)).count()
+    snapshot.routes.values().filter(|route| here(route.as_ref())).count()
 }
 
 fn protocol(listener: &Listener) -> &'static str {

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use gateway_common::ir::{BackendRef, TimeoutSettings};
+use gateway_common::ir::{Backend, BackendRef, TimeoutSettings};
 use tokio::net::TcpStream;
 use tracing::debug;
 
@@ -25,11 +25,20 @@ pub struct Request<'a> {
     pub vip: SocketAddr,
 }
 
+/// On whose behalf an endpoint of which backend is connected to.
+pub struct Via<'a> {
+    pub backend: &'a Backend,
+    pub timeouts: &'a TimeoutSettings,
+    pub client: SocketAddr,
+    pub vip: SocketAddr,
+}
+
 /// A connected stream to one of the backends, its PROXY header written, and the endpoint's lease.
 pub async fn stream(worker: &Worker, request: &Request<'_>) -> Result<(TcpStream, Lease), ConnectError> {
     let chosen = balance::weighted(request.backends).ok_or(ConnectError::NoBackend)?;
     let id = chosen.backend.as_ref().ok_or(ConnectError::Unresolved)?;
-    let timeout = Duration::from_millis(request.timeouts.connect_ms);
+    let backend = request.view.backend(id).ok_or(ConnectError::Unresolved)?;
+    let via = Via { backend, timeouts: request.timeouts, client: request.client, vip: request.vip };
     let mut tried = Vec::new();
     let mut last = None;
     while tried.len() < TRIES {
@@ -38,7 +47,7 @@ pub async fn stream(worker: &Worker, request: &Request<'_>) -> Result<(TcpStream
             Err(error) => return Err(last.unwrap_or(error)),
         };
         let address = lease.address();
-        match endpoint(worker, &lease, timeout).await {
+        match endpoint(worker, &lease, &via).await {
             Ok(stream) => return Ok((stream, lease)),
             Err(source) => last = Some(ConnectError::Failed { backend: id.clone(), address, source }),
         }
@@ -48,10 +57,11 @@ pub async fn stream(worker: &Worker, request: &Request<'_>) -> Result<(TcpStream
 }
 
 /// Connects to the endpoint of `lease`; success and failure count for its ejection.
-pub async fn endpoint(worker: &Worker, lease: &Lease, timeout: Duration) -> io::Result<TcpStream> {
+pub async fn endpoint(worker: &Worker, lease: &Lease, via: &Via<'_>) -> io::Result<TcpStream> {
     let address = lease.address();
-    let result = match tokio::time::timeout(timeout, TcpStream::connect(address)).await {
-        Ok(result) => result.and_then(|stream| stream.set_nodelay(true).map(|()| stream)),
+    let timeout = Duration::from_millis(via.timeouts.connect_ms);
+    let result = match tokio::time::timeout(timeout, open(address)).await {
+        Ok(result) => result,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     };
     match &result {
@@ -62,4 +72,10 @@ pub async fn endpoint(worker: &Worker, lease: &Lease, timeout: Duration) -> io::
         }
     }
     result
+}
+
+async fn open(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }

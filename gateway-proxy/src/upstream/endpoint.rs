@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use super::pool::Pool;
+
 /// Consecutive connect failures that eject an endpoint.
 const FAILURES: u32 = 3;
 /// The first ejection; each further one lasts twice as long, up to [`LONGEST_MS`].
@@ -19,6 +21,7 @@ pub struct Endpoint {
     pub requests: Cell<u64>,
     pub connect_failures: Cell<u64>,
     connections: Cell<u32>,
+    pub pool: Pool,
 }
 
 /// One open connection to an endpoint, counted until it is dropped.
@@ -41,6 +44,7 @@ impl Endpoint {
             requests: Cell::new(0),
             connect_failures: Cell::new(0),
             connections: Cell::new(0),
+            pool: Pool::default(),
         }
     }
 

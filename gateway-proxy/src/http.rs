@@ -1,0 +1,11 @@
+//! HTTP/1.1 and HTTP/2 of clients, on hyper's connections.
+
+pub mod body;
+pub mod client;
+pub mod ending;
+pub mod io;
+pub mod mirror;
+pub mod serve;
+pub mod service;
+pub mod timing;
+pub mod upgrade;

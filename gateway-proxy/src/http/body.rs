@@ -1,0 +1,149 @@
+//! The body of an answer on its way to the client. It carries the request's end, and gives the backend's connection back
+//! when it was read whole.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::Sleep;
+
+use super::ending::Ending;
+use crate::access_log::Reason;
+use crate::hygiene::trailers;
+use crate::upstream::exchange::Hold;
+
+pub struct ResponseBody {
+    source: Source,
+    ending: Ending,
+}
+
+enum Source {
+    Empty,
+    Backend(FromBackend),
+}
+
+struct FromBackend {
+    incoming: Incoming,
+    hold: Option<Hold>,
+    limit: Option<Limit>,
+    /// The end of a chunked body was read.
+    ended: bool,
+}
+
+/// Until when the answer must be whole.
+pub struct Limit {
+    pub sleep: Pin<Box<Sleep>>,
+    pub reason: Reason,
+}
+
+impl ResponseBody {
+    /// Of an answer that is the proxy's own.
+    pub fn empty(ending: Ending) -> Self {
+        Self { source: Source::Empty, ending }
+    }
+
+    pub fn from_backend(incoming: Incoming, hold: Hold, limit: Option<Limit>, ending: Ending) -> Self {
+        let hold = Some(hold);
+        Self { source: Source::Backend(FromBackend { incoming, hold, limit, ended: false }), ending }
+    }
+}
+
+impl FromBackend {
+    fn is_ended(&self) -> bool {
+        self.ended || self.incoming.is_end_stream()
+    }
+
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        ending: &mut Ending,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+            return self.poll_limit(cx, ending);
+        };
+        match frame {
+            None => {
+                self.ended = true;
+                Poll::Ready(None)
+            }
+            Some(Ok(mut frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    trailers::clean(trailers);
+                    self.ended = true;
+                }
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                ending.bytes_out += u64::try_from(length).unwrap_or_default();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(error)) => {
+                ending.reason = Reason::UpstreamReset;
+                ending.detail(&error);
+                self.hold = None;
+                Poll::Ready(Some(Err(io::Error::other(error))))
+            }
+        }
+    }
+
+    fn poll_limit(
+        &mut self,
+        cx: &mut Context<'_>,
+        ending: &mut Ending,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let Some(limit) = &mut self.limit else { return Poll::Pending };
+        match limit.sleep.as_mut().poll(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) => {
+                ending.reason = limit.reason;
+                self.hold = None;
+                Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())))
+            }
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let this = self.get_mut();
+        match &mut this.source {
+            Source::Empty => Poll::Ready(None),
+            Source::Backend(body) => body.poll_frame(cx, &mut this.ending),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Empty => true,
+            Source::Backend(body) => body.is_ended(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
+            Source::Backend(body) => body.incoming.size_hint(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let Source::Backend(body) = &mut self.source else { return };
+        if !body.is_ended() {
+            if self.ending.reason == Reason::Ok {
+                self.ending.reason = Reason::ClientAbort;
+            }
+            return;
+        }
+        if let Some(hold) = body.hold.take() {
+            hold.finish(&self.ending.client.worker);
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! A client connection as its requests see it.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::timing::Timing;
+use super::upgrade::Pending;
+use crate::connections::Handle;
+use crate::drain::Drain;
+use crate::identity::ConnectionIdentity;
+use crate::snapshot::{Gateway, Port};
+use crate::worker::{View, Worker};
+
+pub struct Client {
+    pub worker: Rc<Worker>,
+    /// The peer, or what a trusted PROXY header said.
+    pub address: SocketAddr,
+    /// Who connected.
+    pub peer: SocketAddr,
+    pub vip: SocketAddr,
+    /// None: no TLS.
+    pub tls: Option<Tls>,
+    pub timing: Rc<Timing>,
+    pub drain: Drain,
+    pub entry: Handle,
+    /// A request that was answered 101, for the connection to take over.
+    pub upgrade: Cell<Option<Pending>>,
+    held: RefCell<Rc<Held>>,
+}
+
+/// What the handshake settled.
+pub struct Tls {
+    /// Lower case.
+    pub sni: Option<String>,
+    pub listener: Arc<str>,
+}
+
+/// What a request is served by, from its first to its last byte.
+pub struct Held {
+    pub view: View,
+    pub gateway: Arc<Gateway>,
+    pub port: Arc<Port>,
+    pub identity: Rc<ConnectionIdentity>,
+}
+
+/// What is known of a connection when it begins.
+pub struct Opening {
+    pub address: SocketAddr,
+    pub peer: SocketAddr,
+    pub vip: SocketAddr,
+    pub tls: Option<Tls>,
+    pub timing: Rc<Timing>,
+    pub drain: Drain,
+    pub entry: Handle,
+    pub gateway: Arc<Gateway>,
+    pub port: Arc<Port>,
+}
+
+impl Client {
+    pub fn new(worker: Rc<Worker>, opening: Opening) -> Rc<Self> {
+        let identity = identify(opening.address, opening.vip, opening.tls.is_some(), &opening.gateway);
+        let held = Held { view: worker.view(), gateway: opening.gateway, port: opening.port, identity };
+        Rc::new(Self {
+            worker,
+            address: opening.address,
+            peer: opening.peer,
+            vip: opening.vip,
+            tls: opening.tls,
+            timing: opening.timing,
+            drain: opening.drain,
+            entry: opening.entry,
+            upgrade: Cell::new(None),
+            held: RefCell::new(Rc::new(held)),
+        })
+    }
+
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// The configuration of this moment. A connection whose port is gone is served as before until it has drained.
+    pub fn held(&self) -> Rc<Held> {
+        let view = self.worker.view();
+        let mut held = self.held.borrow_mut();
+        if !Rc::ptr_eq(&held.view, &view) {
+            let gateway = view.gateway(&held.gateway.id).cloned();
+            let port = gateway.as_ref().and_then(|gateway| gateway.stream_port(self.vip.port()).cloned());
+            if let Some((gateway, port)) =
+                gateway.zip(port).filter(|(_, port)| port.protocol == held.port.protocol)
+            {
+                let identity = if Arc::ptr_eq(&gateway.settings, &held.gateway.settings) {
+                    held.identity.clone()
+                } else {
+                    identify(self.address, self.vip, self.tls.is_some(), &gateway)
+                };
+                *held = Rc::new(Held { view, gateway, port, identity });
+            }
+        }
+        held.clone()
+    }
+}
+
+fn identify(address: SocketAddr, vip: SocketAddr, tls: bool, gateway: &Gateway) -> Rc<ConnectionIdentity> {
+    Rc::new(ConnectionIdentity::new(address, vip.port(), tls, &gateway.settings.trusted_proxies))
+}

@@ -1,0 +1,166 @@
+//! A client's connection: which HTTP it speaks, and hyper's half of it, until it ends, drains or times out.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use gateway_common::ir::Limits;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tracing::debug;
+
+use super::client::Client;
+use super::io::{Prefixed, Stream, Watched};
+use super::service;
+use super::timing::Phase;
+use super::upgrade;
+use crate::access_log::Reason;
+use crate::connections::Protocol;
+use crate::upstream::handshake::LocalExecutor;
+
+/// What an HTTP/2 client with prior knowledge begins with (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
+const HTTP2_CONNECTION_WINDOW: u32 = 1 << 20;
+const HTTP2_SEND_BUFFER: usize = 64 * 1024;
+/// Streams that the client made us reset, before the connection is closed.
+const HTTP2_RESETS: usize = 100;
+/// hyper's smallest.
+const HTTP1_BUFFER: usize = 8 * 1024;
+/// An idle connection that drains may bring one more request, to be told by its answer; then it is closed.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Whether a stream begins as HTTP/2 does. None: the client left before that could be told.
+pub async fn is_http2(stream: &mut Prefixed) -> std::io::Result<Option<bool>> {
+    loop {
+        let read = stream.read_ahead();
+        let length = read.len().min(PREFACE.len());
+        if read[..length] != PREFACE[..length] {
+            return Ok(Some(false));
+        }
+        if length == PREFACE.len() {
+            return Ok(Some(true));
+        }
+        if stream.read_more().await? == 0 {
+            return Ok(None);
+        }
+    }
+}
+
+/// Serves HTTP/1.1, and what a request of it is upgraded to.
+pub async fn http1(client: Rc<Client>, stream: Stream, limits: &Limits) {
+    client.entry.protocol.set(Protocol::Http1);
+    // Boxed, because only then hyper gives the stream of an upgraded connection back.
+    let service = service_fn(|request| {
+        let client = client.clone();
+        Box::pin(async move { Ok::<_, Infallible>(service::answer(client, request).await) })
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .half_close(true)
+        .header_read_timeout(None)
+        .max_buf_size((limits.header_bytes as usize).max(HTTP1_BUFFER));
+    if limits.headers > 100 {
+        builder.max_headers(limits.headers as usize);
+    }
+    let io = TokioIo::new(Watched::new(stream, client.timing.clone()));
+    let mut connection = builder.serve_connection(io, service);
+    let linger = client.worker.deadlines.deadline();
+    let ended = poll_fn(|cx| {
+        if client.drain.poll_draining(cx).is_ready() {
+            if !linger.is_armed() {
+                linger.arm(LINGER);
+            }
+            if client.timing.phase() == Phase::Idle && linger.poll_over(cx).is_ready() {
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+            }
+        }
+        if let Poll::Ready(phase) = client.timing.poll_over(cx) {
+            return Poll::Ready(Err(phase));
+        }
+        connection.poll_without_shutdown(cx).map(Ok)
+    });
+    match ended.await {
+        Ok(Ok(())) => {
+            let parts = connection.into_parts();
+            match client.upgrade.take() {
+                Some(pending) => {
+                    upgrade::run(parts.io.into_inner(), parts.read_buf, pending, &client.timing).await
+                }
+                None => shut_down(parts.io.into_inner()).await,
+            }
+        }
+        Ok(Err(error)) => failed(&client, &error),
+        Err(phase) => timed_out(&client, phase),
+    }
+}
+
+/// Serves HTTP/2.
+pub async fn http2(client: Rc<Client>, stream: Stream, limits: &Limits) {
+    client.entry.protocol.set(Protocol::Http2);
+    client.timing.set_multiplexed();
+    let service = service_fn(|request| {
+        let client = client.clone();
+        async move { Ok::<_, Infallible>(service::answer(client, request).await) }
+    });
+    let io = TokioIo::new(Watched::new(stream, client.timing.clone()));
+    let connection = http2::Builder::new(LocalExecutor)
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(HTTP2_STREAM_WINDOW)
+        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
+        .max_send_buf_size(HTTP2_SEND_BUFFER)
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(limits.header_bytes)
+        .max_local_error_reset_streams(HTTP2_RESETS)
+        .serve_connection(io, service);
+    let mut connection = pin!(connection);
+    let mut told = false;
+    let ended = poll_fn(|cx| {
+        if !told && client.drain.poll_draining(cx).is_ready() {
+            told = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        if let Poll::Ready(phase) = client.timing.poll_over(cx) {
+            if phase == Phase::Idle && !told {
+                told = true;
+                connection.as_mut().graceful_shutdown();
+                client.timing.enter(Phase::Header);
+            } else {
+                return Poll::Ready(Err(phase));
+            }
+        }
+        connection.as_mut().poll(cx).map(Ok)
+    });
+    match ended.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => failed(&client, &error),
+        Err(phase) => timed_out(&client, phase),
+    }
+}
+
+async fn shut_down(mut stream: Watched<Stream>) {
+    // The client may be gone, and then it is shut down already.
+    let _gone = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
+}
+
+fn failed(client: &Client, error: &hyper::Error) {
+    let reason = if error.is_parse() { Reason::BadRequest } else { Reason::ClientAbort };
+    client.entry.end(reason);
+    debug!(%error, "client connection ended");
+}
+
+fn timed_out(client: &Client, phase: Phase) {
+    let reason = match phase {
+        Phase::Handshake => Reason::TlsTimeout,
+        Phase::Header => Reason::HeaderTimeout,
+        Phase::Idle | Phase::Stream | Phase::Active => Reason::IdleTimeout,
+        Phase::Blocked => Reason::ClientAbort,
+    };
+    client.entry.end(reason);
+    debug!(?phase, "client connection timed out");
+}

@@ -1,0 +1,138 @@
+//! What a client connection is waiting for, and for how long it may: one deadline whose meaning follows the phase.
+
+use std::cell::Cell;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use gateway_common::ir::TimeoutSettings;
+
+use crate::deadline::Deadline;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// For the end of the TLS handshake.
+    Handshake,
+    /// For the next request.
+    Idle,
+    /// For the rest of a request's header.
+    Header,
+    /// For nothing of the client's: requests are being answered.
+    Active,
+    /// For the client to read what it asked for.
+    Blocked,
+    /// For any byte of an upgraded connection.
+    Stream,
+}
+
+pub struct Timing {
+    deadline: Deadline,
+    phase: Cell<Phase>,
+    requests: Cell<u32>,
+    /// HTTP/2: bytes between requests are no header, and do not keep the connection from being idle.
+    multiplexed: Cell<bool>,
+    timeouts: TimeoutSettings,
+}
+
+impl Timing {
+    /// Of a connection that sent nothing yet.
+    pub fn new(deadline: Deadline, timeouts: TimeoutSettings) -> Self {
+        let phase = Cell::new(Phase::Idle);
+        let timing =
+            Self { deadline, phase, requests: Cell::new(0), multiplexed: Cell::new(false), timeouts };
+        timing.enter(Phase::Idle);
+        timing
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// Requests being answered.
+    pub fn requests(&self) -> u32 {
+        self.requests.get()
+    }
+
+    pub fn set_multiplexed(&self) {
+        self.multiplexed.set(true);
+        if self.phase.get() == Phase::Header {
+            self.enter(Phase::Idle);
+        }
+    }
+
+    pub fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        let limit = match phase {
+            Phase::Handshake => self.timeouts.handshake_ms,
+            Phase::Idle => self.timeouts.idle_ms,
+            Phase::Header => self.timeouts.header_ms,
+            Phase::Active => return self.deadline.disarm(),
+            Phase::Blocked => self.timeouts.body_idle_ms,
+            Phase::Stream => self.timeouts.stream_idle_ms,
+        };
+        self.deadline.arm(Duration::from_millis(limit));
+    }
+
+    /// Bytes came from the client.
+    pub fn received(&self) {
+        match self.phase.get() {
+            Phase::Idle if !self.multiplexed.get() => self.enter(Phase::Header),
+            Phase::Stream => self.enter(Phase::Stream),
+            Phase::Idle | Phase::Handshake | Phase::Header | Phase::Active | Phase::Blocked => {}
+        }
+    }
+
+    /// Bytes went to the client, or could not because it does not read.
+    pub fn sent(&self, blocked: bool) {
+        match (self.phase.get(), blocked) {
+            (Phase::Active, true) => self.enter(Phase::Blocked),
+            (Phase::Blocked, false) => self.enter(Phase::Active),
+            (Phase::Stream, false) => self.enter(Phase::Stream),
+            _ => {}
+        }
+    }
+
+    pub fn begin_request(&self) {
+        self.requests.set(self.requests.get() + 1);
+        self.enter(Phase::Active);
+    }
+
+    pub fn end_request(&self) {
+        self.requests.set(self.requests.get() - 1);
+        if self.requests.get() == 0 && self.phase.get() != Phase::Stream {
+            self.enter(Phase::Idle);
+        }
+    }
+
+    pub async fn over(&self) {
+        self.deadline.over().await;
+    }
+
+    pub fn poll_over(&self, cx: &mut Context<'_>) -> Poll<Phase> {
+        self.deadline.poll_over(cx).map(|()| self.phase.get())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deadline::Deadlines;
+
+    #[test]
+    fn the_phase_follows_the_bytes_and_the_requests() {
+        let timing = Timing::new(Deadlines::new().deadline(), TimeoutSettings::default());
+        timing.received();
+        assert_eq!(timing.phase(), Phase::Header);
+        timing.begin_request();
+        timing.begin_request();
+        timing.sent(true);
+        assert_eq!(timing.phase(), Phase::Blocked);
+        timing.sent(false);
+        timing.end_request();
+        assert_eq!(timing.phase(), Phase::Active);
+        timing.end_request();
+        assert_eq!(timing.phase(), Phase::Idle);
+        timing.set_multiplexed();
+        timing.received();
+        assert_eq!(timing.phase(), Phase::Idle);
+    }
+}

@@ -1,0 +1,85 @@
+//! From a stream to an HTTP connection.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use gateway_common::ir::BackendProtocol;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::spawn_local;
+use tracing::debug;
+
+use super::body::RequestBody;
+use super::pool::{Http1, Http2};
+
+/// Spawns hyper's futures on the worker's own thread.
+#[derive(Clone, Copy)]
+pub struct LocalExecutor;
+
+/// Largest piece of a response in memory, and bound of a response's header.
+const HTTP1_BUFFER: usize = 128 * 1024;
+const HTTP2_STREAM_WINDOW: u32 = 1 << 20;
+const HTTP2_CONNECTION_WINDOW: u32 = 4 << 20;
+const HTTP2_SEND_BUFFER: usize = 256 * 1024;
+
+impl<F> hyper::rt::Executor<F> for LocalExecutor
+where
+    F: Future<Output: 'static> + 'static,
+{
+    fn execute(&self, future: F) {
+        spawn_local(future);
+    }
+}
+
+pub async fn http1(stream: TcpStream) -> hyper::Result<Http1> {
+    let (sender, mut connection) = http1::Builder::new()
+        .max_buf_size(HTTP1_BUFFER)
+        .handshake::<_, RequestBody>(TokioIo::new(stream))
+        .await?;
+    let (leave, upgraded) = oneshot::channel();
+    spawn_local(async move {
+        match poll_fn(|cx| connection.poll_without_shutdown(cx)).await {
+            // Nobody waits for the stream of a connection that just ended.
+            Ok(()) => drop(leave.send(connection.into_parts())),
+            Err(error) => debug!(%error, "connection to a backend ended"),
+        }
+    });
+    Ok(Http1 { sender, upgraded, reused: false })
+}
+
+pub async fn http2(stream: TcpStream) -> hyper::Result<Http2> {
+    let (sender, mut connection) = http2::Builder::new(LocalExecutor)
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(HTTP2_STREAM_WINDOW)
+        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
+        .max_send_buf_size(HTTP2_SEND_BUFFER)
+        .handshake(TokioIo::new(stream))
+        .await?;
+    let room = Rc::new(Cell::new(connection.current_max_send_streams()));
+    let told = room.clone();
+    spawn_local(async move {
+        let ended = poll_fn(|cx| {
+            let ended = Pin::new(&mut connection).poll(cx);
+            if ended.is_pending() {
+                told.set(connection.current_max_send_streams());
+            }
+            ended
+        });
+        if let Err(error) = ended.await {
+            debug!(%error, "HTTP/2 connection to a backend ended");
+        }
+    });
+    Ok(Http2::new(sender, room))
+}
+
+/// Whether requests may share a connection.
+pub fn is_multiplexed(protocol: BackendProtocol) -> bool {
+    match protocol {
+        BackendProtocol::Http1 => false,
+        BackendProtocol::H2c => true,
+    }
+}
