@@ -18,6 +18,7 @@ pub mod announce;
 pub mod datapath;
 pub mod proxy;
 pub mod source;
+pub mod status_dir;
 
 // Wiring.
 pub mod admin;

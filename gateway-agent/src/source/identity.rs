@@ -39,12 +39,9 @@ const fn group_versions(kind: Kind) -> (&'static str, &'static [&'static str]) {
     }
 }
 
-pub(super) fn identify(node: &Node) -> Result<Identity, Problem> {
-    let top = |field: &str, message: &str| Problem {
-        object: None,
-        key: None,
-        path: Path::key(field),
-        message: message.to_owned(),
+pub(super) fn identify(node: &Node) -> Result<Identity, Box<Problem>> {
+    let top = |field: &str, message: &str| {
+        Box::new(Problem { object: None, key: None, path: Path::key(field), message: message.to_owned() })
     };
     let text = |field: &str| node.get(field).and_then(Node::text).filter(|t| !t.is_empty());
     let api_version = text("apiVersion")
@@ -61,12 +58,12 @@ pub(super) fn identify(node: &Node) -> Result<Identity, Problem> {
     let versions = group_versions(known).1;
     if !versions.contains(&version) {
         let message = format!("{api_version} is not supported; use {}", prefixed(group, versions));
-        return Err(Problem {
+        return Err(Box::new(Problem {
             object: Some(key.to_string()),
             key: Some(key),
             path: Path::key("apiVersion"),
             message,
-        });
+        }));
     }
     Ok(Identity::Known(key))
 }
@@ -76,13 +73,10 @@ fn prefixed(group: &str, versions: &[&str]) -> String {
     versions.iter().map(full).collect::<Vec<_>>().join(", ")
 }
 
-fn name(node: &Node, kind: Kind) -> Result<ObjectKey, Problem> {
+fn name(node: &Node, kind: Kind) -> Result<ObjectKey, Box<Problem>> {
     let metadata = Path::key("metadata");
-    let problem = |object: String, field: &str, message: String| Problem {
-        object: Some(object),
-        key: None,
-        path: metadata.then(field),
-        message,
+    let problem = |object: String, field: &str, message: String| {
+        Box::new(Problem { object: Some(object), key: None, path: metadata.then(field), message })
     };
     let text = |field: &str| node.get("metadata").and_then(|m| m.get(field)).and_then(Node::text);
     let Some(name) = text("name").filter(|n| !n.is_empty()) else {

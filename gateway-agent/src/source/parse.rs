@@ -90,7 +90,8 @@ impl File<'_> {
             Ok(Identity::Known(key)) => self.object(node, key),
             Ok(Identity::Other(kind)) => self.parsed.ignored.push(kind),
             Ok(Identity::List) => self.list(node),
-            Err(Problem { object, key, path, message }) => {
+            Err(problem) => {
+                let Problem { object, key, path, message } = *problem;
                 self.parsed.partial |= key.is_none();
                 self.parsed.broken.extend(key);
                 self.error(node, object, &path, message);

@@ -1,0 +1,234 @@
+//! Writes the status of objects as YAML files, `KIND/NAMESPACE/NAME.yaml`: what the API server would show, for people and
+//! scripts on a node without one. The only user of `--status-dir`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use gateway_common::admin::ObjectStatus;
+use serde::Serialize;
+
+/// The first line of a file that is ours to replace and remove.
+const MARK: &str = "# Written by gateway-agent; changes are lost.\n";
+const TEMPORARY: &str = ".tmp";
+
+/// The directory, and what it holds of ours.
+#[derive(Debug)]
+pub struct StatusDir {
+    root: PathBuf,
+    written: BTreeMap<PathBuf, String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct File<'a> {
+    api_version: &'a str,
+    kind: &'a str,
+    metadata: Metadata<'a>,
+    status: &'a serde_json::Value,
+}
+
+#[derive(Serialize)]
+struct Metadata<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
+    generation: i64,
+}
+
+impl StatusDir {
+    /// Makes the directory and finds what a former agent left in it.
+    pub fn open(root: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(root)
+            .with_context(|| format!("creating the status directory {} (--status-dir)", root.display()))?;
+        let mut written = BTreeMap::new();
+        find(root, 0, &mut written)
+            .with_context(|| format!("reading the status directory {} (--status-dir)", root.display()))?;
+        Ok(Self { root: root.to_owned(), written })
+    }
+
+    /// Makes the directory show these objects and no others. Every file is tried; the first failure is returned.
+    pub fn write(&mut self, objects: &[ObjectStatus]) -> anyhow::Result<()> {
+        let mut failure = None;
+        let mut wanted = BTreeSet::new();
+        for object in objects.iter().filter(|object| !object.status.is_null()) {
+            let path = self.root.join(place(object));
+            if let Err(error) = self.write_one(&path, object) {
+                failure.get_or_insert(error);
+            }
+            wanted.insert(path);
+        }
+        let gone: Vec<_> = self.written.keys().filter(|path| !wanted.contains(*path)).cloned().collect();
+        for path in gone {
+            if let Err(error) = self.remove(&path) {
+                failure.get_or_insert(error);
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn write_one(&mut self, path: &Path, object: &ObjectStatus) -> anyhow::Result<()> {
+        let text = render(object)?;
+        if self.written.get(path) == Some(&text) {
+            return Ok(());
+        }
+        replace(path, &text).with_context(|| format!("writing {}", path.display()))?;
+        self.written.insert(path.to_owned(), text);
+        Ok(())
+    }
+
+    fn remove(&mut self, path: &Path) -> anyhow::Result<()> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("removing {}", path.display()));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        self.written.remove(path);
+        // Fails on a directory that is not empty, which is meant.
+        for parent in path.ancestors().skip(1).take_while(|parent| *parent != self.root) {
+            if fs::remove_dir(parent).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Names are DNS names (`source` and the API server see to that), so none leads out of the directory.
+fn place(object: &ObjectStatus) -> PathBuf {
+    let mut path = PathBuf::from(object.kind.to_ascii_lowercase());
+    path.extend(object.namespace.as_deref());
+    path.join(format!("{}.yaml", object.name))
+}
+
+fn render(object: &ObjectStatus) -> anyhow::Result<String> {
+    let file = File {
+        api_version: &object.api_version,
+        kind: &object.kind,
+        metadata: Metadata {
+            name: &object.name,
+            namespace: object.namespace.as_deref(),
+            generation: object.generation,
+        },
+        status: &object.status,
+    };
+    let yaml = serde_saphyr::to_string(&file)
+        .with_context(|| format!("status of {} {} as YAML", object.kind, object.name))?;
+    Ok(format!("{MARK}{yaml}"))
+}
+
+/// A reader sees the old file or the new one.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(TEMPORARY);
+    fs::write(&temporary, text)?;
+    fs::rename(&temporary, path)
+}
+
+/// Files with our mark, and what a killed agent left half written.
+fn find(dir: &Path, depth: usize, found: &mut BTreeMap<PathBuf, String>) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let path = entry.path();
+        let kind = entry.file_type()?;
+        if kind.is_dir() && depth < 2 {
+            find(&path, depth + 1, found)?;
+        } else if kind.is_file() && depth > 0 && path.extension().is_some_and(|e| e == "yaml" || e == "tmp") {
+            let Ok(text) = fs::read_to_string(&path) else { continue };
+            if text.starts_with(MARK) {
+                found.insert(path, text);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt as _;
+
+    fn object(kind: &str, namespace: Option<&str>, name: &str, accepted: &str) -> ObjectStatus {
+        ObjectStatus {
+            api_version: "gateway.networking.k8s.io/v1".to_owned(),
+            kind: kind.to_owned(),
+            namespace: namespace.map(str::to_owned),
+            name: name.to_owned(),
+            generation: 2,
+            origin: None,
+            status: serde_json::json!({"conditions": [{"type": "Accepted", "status": accepted}]}),
+        }
+    }
+
+    fn files(root: &Path) -> Vec<String> {
+        let mut files = Vec::new();
+        let mut dirs = vec![root.to_owned()];
+        while let Some(dir) = dirs.pop() {
+            for entry in fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    dirs.push(path);
+                } else {
+                    files.push(path.strip_prefix(root).unwrap().display().to_string());
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn the_directory_shows_the_objects_of_the_last_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("status");
+        let mut status = StatusDir::open(&root).unwrap();
+        let class = object("GatewayClass", None, "gatehouse", "True");
+        let route = object("HTTPRoute", Some("shop"), "web", "False");
+        let silent =
+            ObjectStatus { status: serde_json::Value::Null, ..object("Service", Some("shop"), "web", "") };
+        status.write(&[class.clone(), route.clone(), silent]).unwrap();
+        assert_eq!(files(&root), ["gatewayclass/gatehouse.yaml", "httproute/shop/web.yaml"]);
+        let text = fs::read_to_string(root.join("httproute/shop/web.yaml")).unwrap();
+        let value: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+        assert_eq!(
+            value,
+            serde_json::json!({
+                "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+                "metadata": {"name": "web", "namespace": "shop", "generation": 2},
+                "status": {"conditions": [{"type": "Accepted", "status": "False"}]},
+            })
+        );
+
+        // Unchanged files are left as they are, files of others too, and a successor knows its own.
+        fs::write(root.join("httproute/shop/mine.yaml"), "a: 1\n").unwrap();
+        let inode = |name: &str| fs::metadata(root.join(name)).unwrap().ino();
+        let before = inode("httproute/shop/web.yaml");
+        let mut status = StatusDir::open(&root).unwrap();
+        status.write(&[class, route]).unwrap();
+        assert_eq!(inode("httproute/shop/web.yaml"), before);
+        status.write(&[object("HTTPRoute", Some("shop"), "two", "True")]).unwrap();
+        assert_eq!(files(&root), ["httproute/shop/mine.yaml", "httproute/shop/two.yaml"]);
+        status.write(&[]).unwrap();
+        assert_eq!(files(&root), ["httproute/shop/mine.yaml"]);
+    }
+
+    #[test]
+    fn one_file_that_cannot_be_written_does_not_stop_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut status = StatusDir::open(dir.path()).unwrap();
+        fs::create_dir_all(dir.path().join("gateway/a/x.yaml/in-the-way")).unwrap();
+        let objects = [object("Gateway", Some("a"), "x", "True"), object("Gateway", Some("b"), "y", "True")];
+        let error = status.write(&objects).unwrap_err();
+        assert!(format!("{error:#}").contains("gateway/a/x.yaml"), "{error:#}");
+        assert!(dir.path().join("gateway/b/y.yaml").is_file());
+        fs::remove_dir_all(dir.path().join("gateway/a/x.yaml")).unwrap();
+        status.write(&objects).unwrap();
+        assert!(dir.path().join("gateway/a/x.yaml").is_file());
+    }
+}
