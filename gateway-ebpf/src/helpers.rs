@@ -7,7 +7,12 @@ use aya_ebpf::bindings::{BPF_TCP_LISTEN, bpf_sk_lookup, bpf_sock};
 use aya_ebpf::helpers::{bpf_sk_assign, bpf_sk_release, bpf_skc_lookup_tcp};
 use aya_ebpf::programs::{SkLookupContext, TcContext};
 
-use crate::parse::{Words, mapped};
+use gateway_common::abi::Proto;
+
+use crate::parse::{Family, Words, mapped};
+
+const AF_INET: u32 = 2;
+const AF_INET6: u32 = 10;
 
 /// A referenced socket. Every way out of a program must drop it, or the verifier refuses the program.
 pub(crate) struct Socket(NonNull<bpf_sock>);
@@ -23,6 +28,18 @@ impl Socket {
     #[inline(always)]
     pub(crate) fn address(&self) -> usize {
         self.0.as_ptr() as usize
+    }
+
+    /// Whether packets of this kind are the socket's to take. The kernel does not ask at TC ingress.
+    #[inline(always)]
+    pub(crate) fn takes(&self, family: Family, proto: Proto) -> bool {
+        let family = match family {
+            Family::V4 => AF_INET,
+            Family::V6 => AF_INET6,
+        };
+        // SAFETY: referenced, so alive.
+        let socket = unsafe { self.0.as_ref() };
+        socket.family == family && socket.protocol == proto as u32
     }
 
     #[inline(always)]
@@ -64,8 +81,6 @@ impl Sought<'_> {
     /// of the context, which the verifier refuses.
     #[inline(always)]
     pub(crate) fn address(&self) -> Option<Words> {
-        const AF_INET: u32 = 2;
-        const AF_INET6: u32 = 10;
         let sought = self.raw();
         // SAFETY: fields of a live context.
         let (v4, v6) =

@@ -44,7 +44,8 @@ fn to_port(skb: &Skb<'_>, network: &Network, segment: &Segment, port: &Port, ass
             count(skb, network, port, |counters| counters.established += given);
         });
     }
-    match maps::socket(port.slot) {
+    let listener = maps::socket(port.slot);
+    match listener.filter(|listener| listener.takes(network.family, segment.proto)) {
         Some(socket) => give(skb, &socket, |given| {
             count(skb, network, port, |counters| counters.listener += given);
         }),
@@ -115,10 +116,12 @@ fn established(skb: &Skb<'_>, network: &Network, segment: &Segment) -> Option<So
     match (segment.proto, network.family) {
         (Proto::Udp, _) => None,
         (Proto::Tcp, Family::V4) => {
-            connection(skb.0, TupleV4 { addresses: skb.near(network.offset + 12)?, ports })
+            let tuple = TupleV4 { addresses: skb.near(network.offset + 12)?, ports };
+            maps::probe(|| connection(skb.0, tuple))
         }
         (Proto::Tcp, Family::V6) => {
-            connection(skb.0, TupleV6 { addresses: skb.near(network.offset + 8)?, ports })
+            let tuple = TupleV6 { addresses: skb.near(network.offset + 8)?, ports };
+            maps::probe(|| connection(skb.0, tuple))
         }
     }
 }

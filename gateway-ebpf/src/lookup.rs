@@ -15,6 +15,9 @@ pub(crate) fn try_lookup(ctx: &SkLookupContext) -> Result<Action, Reason> {
     if maps::vip(address).is_none() {
         return Ok(Action::Pass);
     }
+    if maps::is_probing() {
+        return Ok(Action::Refuse);
+    }
     let port = maps::port(address, sought.port(), sought.protocol()).ok_or(Reason::NoListenerReject)?;
     let selected = maps::select(ctx, port.slot);
     maps::count_port(&port, |counters| match selected {

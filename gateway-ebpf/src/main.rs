@@ -23,13 +23,15 @@ enum Action {
     Pass,
     /// Gave it the socket that will receive it.
     Assigned,
+    /// Answers a question of our own with no.
+    Refuse,
 }
 
 /// `TC_ACT_UNSPEC` is `TCX_NEXT`: under TCX and under clsact alike the programs behind ours still run.
 #[classifier]
 fn gh_ingress(ctx: TcContext) -> i32 {
     match ingress::try_ingress(&ctx) {
-        Ok(Action::Pass) => TC_ACT_UNSPEC,
+        Ok(Action::Pass | Action::Refuse) => TC_ACT_UNSPEC,
         Ok(Action::Assigned) => {
             trace!(&ctx, "ingress: assigned");
             TC_ACT_UNSPEC
@@ -47,6 +49,7 @@ fn gh_ingress(ctx: TcContext) -> i32 {
 fn gh_lookup(ctx: SkLookupContext) -> u32 {
     match lookup::try_lookup(&ctx) {
         Ok(Action::Pass) => sk_action::SK_PASS,
+        Ok(Action::Refuse) => sk_action::SK_DROP,
         Ok(Action::Assigned) => {
             trace!(&ctx, "lookup: selected");
             sk_action::SK_PASS
@@ -62,7 +65,7 @@ fn gh_lookup(ctx: SkLookupContext) -> u32 {
 #[xdp]
 fn gh_xdp(ctx: XdpContext) -> u32 {
     match xdp::try_xdp(&ctx) {
-        Ok(Action::Pass | Action::Assigned) => xdp_action::XDP_PASS,
+        Ok(Action::Pass | Action::Assigned | Action::Refuse) => xdp_action::XDP_PASS,
         Err(reason) => {
             maps::count(reason);
             debug!(&ctx, "xdp: dropped, reason {}", reason as u32);

@@ -33,6 +33,10 @@ static REASONS: PerCpuArray<u64, { Reason::COUNT as usize }> = PerCpuArray::new(
 #[btf_map]
 static DENY: LpmTrie<DenyKey, Denied, { MAX_DENY as usize }> = LpmTrie::new();
 
+/// Not 0 while this CPU's TC program asks for a connection. Private to one load of the object.
+#[btf_map]
+static PROBING: PerCpuArray<u32, 1> = PerCpuArray::new();
+
 /// An [`Addr`] that is aligned for whole words.
 #[repr(C, align(8))]
 struct AlignedAddr(Words);
@@ -100,6 +104,30 @@ pub(crate) fn select(ctx: &SkLookupContext, slot: u32) -> Result<(), Reason> {
     SOCKS
         .redirect_sk_lookup(ctx, slot, BPF_SK_LOOKUP_F_REPLACE)
         .map_err(|errno| if errno == -ENOENT { Reason::NoSocket } else { Reason::AssignFailed })
+}
+
+/// Runs `lookup`, a lookup of a connection. Where there is none the kernel goes on to look for a listener and so comes
+/// to `gh_lookup`, which must neither count nor select then.
+#[inline(always)]
+pub(crate) fn probe<T>(lookup: impl FnOnce() -> T) -> T {
+    set_probing(1);
+    let found = lookup();
+    set_probing(0);
+    found
+}
+
+/// This CPU is inside [`probe`].
+#[inline(always)]
+pub(crate) fn is_probing() -> bool {
+    PROBING.get(0).is_some_and(|&probing| probing != 0)
+}
+
+#[inline(always)]
+fn set_probing(value: u32) {
+    if let Some(probing) = PROBING.get_ptr_mut(0) {
+        // SAFETY: this CPU's own slot. Softirqs do not interrupt each other, so nobody else's lookup comes between.
+        unsafe { ptr::write_volatile(probing, value) };
+    }
 }
 
 #[inline(always)]

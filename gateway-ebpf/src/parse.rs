@@ -65,7 +65,12 @@ pub(crate) fn network(packet: &impl Packet) -> Option<Network> {
     offset += 2;
     match kind {
         IPV4 => Some(Network { family: Family::V4, offset, destination: v4(packet, offset + 16)? }),
-        IPV6 => Some(Network { family: Family::V6, offset, destination: v6(packet, offset + 24)? }),
+        IPV6 => {
+            let destination = v6(packet, offset + 24)?;
+            // No such address belongs on a wire (RFC 4291 §2.5.5.2), and it would find an IPv4 VIP.
+            let is_mapped = destination == mapped(destination[3]);
+            (!is_mapped).then_some(Network { family: Family::V6, offset, destination })
+        }
         _ => None,
     }
 }
