@@ -13,4 +13,5 @@ pub mod objects;
 pub mod process;
 pub mod room;
 pub mod serving;
+pub mod packet;
 pub mod topology;
