@@ -68,8 +68,13 @@ pub fn write(version: ProxyProtocolOut, addresses: &Addresses, authority: Option
     let addresses = addresses.of_one_family();
     match version {
         ProxyProtocolOut::V1 => v1::write(&addresses, out),
-        ProxyProtocolOut::V2 => v2::write(&addresses, authority, out),
+        ProxyProtocolOut::V2 => v2::write(&addresses, v2::STREAM, authority, out),
     }
+}
+
+/// Appends a version 2 header that goes before one datagram.
+pub fn write_datagram(addresses: &Addresses, out: &mut Vec<u8>) {
+    v2::write(&addresses.of_one_family(), v2::DATAGRAM, None, out);
 }
 
 impl Addresses {

@@ -21,6 +21,7 @@ use crate::deadline::{Deadlines, SWEEP};
 use crate::drain::{Anchor, Drains};
 use crate::listen::{Listening, Socket};
 use crate::snapshot::{Current, Snapshot};
+use crate::udp;
 use crate::upstream::Upstreams;
 
 /// What every connection of a worker may use. Lives on the worker's thread alone.
@@ -31,6 +32,7 @@ pub struct Worker {
     pub upstreams: Upstreams,
     pub connections: Rc<Connections>,
     pub log: WorkerLog,
+    pub udp: udp::Tables,
     /// What connections get to finish when their listener is removed or the process ends.
     pub drain_deadline: Cell<Duration>,
     current: RefCell<Cache<Current, Arc<Snapshot>>>,
@@ -76,6 +78,7 @@ impl Worker {
             drains: Drains::default(),
             connections: Connections::new(index),
             log: log.worker(),
+            udp: udp::Tables::default(),
             drain_deadline: Cell::new(drain_deadline),
             current: RefCell::new(Cache::new(current)),
             view: RefCell::new(view),

@@ -2,17 +2,13 @@
 
 use std::sync::Arc;
 
-pub use gateway_common::ir::frame::FrameError as Error;
-use gateway_common::ir::frame::{self, MAX_FRAME};
+use gateway_common::ir::frame::{self, FrameError, MAX_FRAME};
 use gateway_common::ir::{FromAgent, Key, Resource};
 
 /// Resources are packed into updates of about this size.
 const UPDATE_BYTES: usize = 1 << 20;
 
-/// Frames of one change, and the resources that no frame can hold.
-pub type Change = (Arc<[u8]>, Vec<Key>);
-
-pub fn message(message: &FromAgent) -> Result<Arc<[u8]>, Error> {
+pub fn message(message: &FromAgent) -> Result<Arc<[u8]>, FrameError> {
     let mut bytes = Vec::new();
     frame::encode(message, &mut bytes)?;
     Ok(bytes.into())
@@ -24,7 +20,7 @@ pub fn change<'a>(
     remove: Vec<Key>,
     generation: u64,
     full: bool,
-) -> Result<Change, Error> {
+) -> Result<(Arc<[u8]>, Vec<Key>), FrameError> {
     let mut bytes = Vec::new();
     let mut too_large = Vec::new();
     let mut pending = Vec::new();

@@ -29,7 +29,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// The backend's answer was passed on whole, or the connection ended with both sides done.
+    /// The backend's answer was passed on whole, the connection ended with both sides done, or a UDP session that was answered went idle.
     Ok = "ok",
     /// A filter of the rule answered (RequestRedirect).
     Filter = "filter",
@@ -55,7 +55,7 @@ reasons! {
     HeaderTimeout = "header_timeout",
     /// The client stopped sending its request body (408).
     BodyTimeout = "body_timeout",
-    /// Nothing moved in either direction for the idle timeout.
+    /// Nothing moved in either direction for the idle timeout (UDP: and nothing had been answered).
     IdleTimeout = "idle_timeout",
     /// The client went away before the answer was whole, or reset its connection.
     ClientAbort = "client_abort",
@@ -73,6 +73,8 @@ reasons! {
     TlsTimeout = "tls_timeout",
     /// A limit of the Gateway was reached (connections: closed; requests: 503; UDP: dropped).
     Limit = "limit",
+    /// The endpoint of the UDP session is no longer configured; the client's next datagram begins a new session.
+    EndpointGone = "endpoint_gone",
     /// The UDP session made room for a newer one.
     Evicted = "evicted",
     /// The listener was removed or the proxy was replaced, and the drain deadline came first.

@@ -13,7 +13,8 @@ pub(super) const LONGEST_BODY: usize = 4096;
 const LOCAL: u8 = 0x20;
 const PROXY: u8 = 0x21;
 
-const STREAM: u8 = 0x1;
+pub(super) const STREAM: u8 = 0x1;
+pub(super) const DATAGRAM: u8 = 0x2;
 const UNSPECIFIED: u8 = 0x0;
 
 const AUTHORITY: u8 = 0x02;
@@ -124,7 +125,7 @@ fn checksum_holds(value: &[u8], header: &[u8], at: usize) -> bool {
     crc32c::finish(crc32c::update(sum, &header[at + 4..])) == u32::from_be_bytes(want)
 }
 
-pub(super) fn write(addresses: &Addresses, authority: Option<&str>, out: &mut Vec<u8>) {
+pub(super) fn write(addresses: &Addresses, transport: u8, authority: Option<&str>, out: &mut Vec<u8>) {
     let mut body = Vec::with_capacity(64);
     let Addresses { source, destination } = addresses;
     let family = match (source.ip(), destination.ip()) {
@@ -147,7 +148,7 @@ pub(super) fn write(addresses: &Addresses, authority: Option<&str>, out: &mut Ve
     }
     let length = u16::try_from(body.len()).unwrap_or_default();
     out.extend_from_slice(SIGNATURE);
-    out.extend([PROXY, family | STREAM]);
+    out.extend([PROXY, family | transport]);
     out.extend(length.to_be_bytes());
     out.extend(body);
 }
