@@ -22,6 +22,7 @@ use rustix::mount::{
 };
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Where iproute2 keeps its names.
 const NAMES: &str = "/run/netns";
@@ -232,6 +233,27 @@ pub fn sweep() {
             remove(&name);
         }
     }
+}
+
+/// Has Ctrl-C and SIGTERM end the process and take its namespaces away, which no drop does then.
+pub fn end_cleanly() {
+    thread::spawn(|| {
+        block_on(async || {
+            let (Ok(mut interrupt), Ok(mut terminate)) =
+                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+            else {
+                return;
+            };
+            let code = tokio::select! { _ = interrupt.recv() => 130, _ = terminate.recv() => 143 };
+            for entry in fs::read_dir(NAMES).into_iter().flatten().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if owner(&name) == Some(process::id()) {
+                    remove(&name);
+                }
+            }
+            process::exit(code);
+        });
+    });
 }
 
 /// The process that made the namespace, if the name is one of ours.

@@ -3,7 +3,9 @@
 //! Imports none of our crates, so that it builds on a machine that lacks everything else.
 #![expect(clippy::print_stderr, reason = "a task talks to its user")]
 
+mod bench;
 mod codegen;
+mod demo;
 mod setup;
 mod step;
 mod test;
@@ -29,10 +31,14 @@ struct Cli {
 enum Task {
     /// Installs what the build lacks, or says what to install
     Setup(setup::Args),
+    /// Runs a gateway, its clients and backends in network namespaces of this machine
+    Demo(demo::Args),
     /// Runs every check and every test; ends with `N passed, N failed`
     Test(test::Args),
     /// Checks the rules of the house that compiler and clippy do not know
     Tidy,
+    /// Compares CPU, throughput and latency with HAProxy and nginx
+    Bench(bench::Args),
     /// Writes the Gateway API types anew from their CRDs
     Codegen(codegen::Args),
 }
@@ -50,8 +56,10 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<()> {
     match cli.task {
         Task::Setup(args) => setup::run(&args, &cli.homes),
+        Task::Demo(args) => demo::run(&args, &cli.homes),
         Task::Test(args) => test::run(&args, &cli.homes),
         Task::Tidy => tidy::run(),
+        Task::Bench(args) => bench::run(&args, &cli.homes),
         Task::Codegen(args) => codegen::run(&args),
     }
 }
