@@ -19,6 +19,7 @@ use crate::http::client::{Client, Opening, Tls};
 use crate::http::io::{Prefixed, Stream};
 use crate::http::serve;
 use crate::http::timing::{Phase, Timing};
+use crate::preface;
 use crate::snapshot::{Gateway, Port};
 use crate::tcp;
 use crate::tls::handshake;
@@ -96,17 +97,28 @@ pub fn begin(worker: &Rc<Worker>, gateway: &GatewayId, stream: TcpStream, peer: 
     spawn_local(serve(worker.clone(), accepted));
 }
 
-async fn serve(worker: Rc<Worker>, accepted: Accepted) {
+async fn serve(worker: Rc<Worker>, mut accepted: Accepted) {
     if let Err(error) = accepted.stream.set_nodelay(true) {
         debug!(%error, "client connection gone at accept");
         return;
     }
+    if let Err(reason) = preface::proxy_header(&worker, &mut accepted).await {
+        return accepted.handle.end(reason);
+    }
     match accepted.port.protocol {
         PortProtocol::Http => serve_http(worker, accepted).await,
+        PortProtocol::Tls if accepted.port.has_passthrough() => {
+            match preface::destination(&worker, &mut accepted).await {
+                Ok(Some(to)) => tcp::serve(worker, accepted, to).await,
+                Ok(None) => serve_tls(worker, accepted).await,
+                Err(reason) => accepted.handle.end(reason),
+            }
+        }
         PortProtocol::Tls => serve_tls(worker, accepted).await,
         PortProtocol::Tcp => {
             let route = accepted.port.l4.any().cloned();
-            tcp::serve(worker, accepted, route).await;
+            let listener = accepted.port.listeners.first().map(|listener| listener.name.clone());
+            tcp::serve(worker, accepted, tcp::To { route, listener, sni: None }).await;
         }
         // `stream_port` gives none.
         PortProtocol::Udp => {}

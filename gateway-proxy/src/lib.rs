@@ -19,6 +19,7 @@ pub mod identity;
 pub mod listen;
 pub mod metrics;
 pub mod path;
+pub mod preface;
 pub mod proxy_protocol;
 pub mod route;
 pub mod snapshot;

@@ -14,7 +14,7 @@ use tracing::debug;
 use crate::accept::Accepted;
 use crate::access_log::{Reason, Record};
 use crate::snapshot::l4;
-use crate::upstream::{Open, connect};
+use crate::upstream::connect;
 use crate::worker::Worker;
 use copy::{Copy, Pair, Side};
 
@@ -26,10 +26,18 @@ struct Ended {
     sent: u64,
 }
 
-/// Forwards a connection to a backend of `route`, the bytes already read first. Without a route it is reset.
-pub async fn serve(worker: Rc<Worker>, accepted: Accepted, route: Option<Arc<Route>>) {
+/// What a connection asked for, by its port or its ClientHello.
+#[derive(Default)]
+pub struct To {
+    pub route: Option<Arc<Route>>,
+    pub listener: Option<Arc<str>>,
+    pub sni: Option<String>,
+}
+
+/// Forwards a connection to a backend of its route, the bytes already read first. Without a route it is reset.
+pub async fn serve(worker: Rc<Worker>, accepted: Accepted, to: To) {
     accepted.handle.client.set(accepted.client);
-    let ended = match &route {
+    let ended = match &to.route {
         Some(route) => forward(&worker, &accepted, route).await,
         None => refused(&accepted, Reason::RouteNotFound, None),
     };
@@ -37,7 +45,7 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted, route: Option<Arc<Rou
         accepted.handle.end(ended.reason);
     }
     if accepted.gateway.settings.access_log == AccessLog::Json {
-        log(&worker, &accepted, route.as_deref(), &ended);
+        log(&worker, &accepted, &to, &ended);
     }
 }
 
@@ -55,10 +63,11 @@ async fn forward(worker: &Rc<Worker>, accepted: &Accepted, route: &Route) -> End
         connect::stream(worker, &request).await
     };
     match connected {
-        Ok((backend, lease)) => {
+        Ok((connected, lease)) => {
             accepted.handle.backend.set(Some(lease.address()));
-            let _open = Open::new(lease.endpoint().clone());
-            carry(worker, accepted, &backend).await
+            let ended = carry(worker, accepted, &connected.stream).await;
+            drop((connected, lease));
+            ended
         }
         Err(error) => {
             debug!(gateway = %accepted.gateway.id, %error, "connection not forwarded");
@@ -119,25 +128,17 @@ async fn drained(worker: &Worker, accepted: &Accepted) {
     end.over().await;
 }
 
-fn log(worker: &Worker, accepted: &Accepted, route: Option<&Route>, ended: &Ended) {
+fn log(worker: &Worker, accepted: &Accepted, to: &To, ended: &Ended) {
     let entry = &accepted.handle;
-    let here = |route: &'_ Route| {
-        let at = route
-            .attachments
-            .iter()
-            .find(|at| at.gateway == accepted.gateway.id && at.port == accepted.port.ir.port);
-        at.map(|at| at.listener.clone())
-    };
-    let listener = route.and_then(here);
     worker.log.write(&Record {
         gateway: &accepted.gateway.id,
-        listener: listener.as_deref(),
+        listener: to.listener.as_deref(),
         protocol: entry.protocol.get().as_str(),
         client: accepted.client,
         vip: accepted.vip,
-        sni: None,
+        sni: to.sni.as_deref(),
         request: None,
-        route: route.map(|route| &route.id),
+        route: to.route.as_ref().map(|route| &route.id),
         backend: None,
         endpoint: entry.backend.get(),
         reason: ended.reason,

@@ -22,7 +22,7 @@ use crate::connections::Protocol;
 use crate::drain::Drain;
 use crate::proxy_protocol::{self, Addresses};
 use crate::snapshot::{Snapshot, l4};
-use crate::upstream::balance;
+use crate::upstream::{Open, balance};
 use crate::worker::Worker;
 use session::{Beginning, Sent, Session};
 use table::Table;
@@ -154,12 +154,14 @@ impl Vip {
         self.make_room(&view, gateway.settings.limits.udp_sessions)?;
 
         let peer = SocketAddr::new(client.ip().to_canonical(), client.port());
-        let version = view.backend(id).and_then(|backend| backend.proxy_protocol);
-        let header = header(version, peer, self.address).ok_or(Reason::NoBackend)?;
+        let backend = view.backend(id).ok_or(Reason::NoBackend)?;
+        backend.metrics.of(self.worker.index).requests.increment();
+        let open = Open::new(lease.endpoint().clone(), backend.metrics.clone(), self.worker.index);
+        let header = header(backend.proxy_protocol, peer, self.address).ok_or(Reason::NoBackend)?;
         let connections = &self.worker.connections;
         let handle = connections.open(port.metrics.clone(), Protocol::Udp, peer, self.address, None);
         let (route, backend) = (route.id.clone(), id.clone());
-        let beginning = Beginning { client, route, backend, handle, lease, header, now };
+        let beginning = Beginning { client, route, backend, handle, lease, header, open, now };
         let session = Session::connect(self, beginning).map_err(|error| {
             debug!(gateway = %self.gateway, %error, "UDP session not begun");
             if error.kind() == std::io::ErrorKind::NetworkUnreachable {

@@ -43,6 +43,7 @@ pub(super) struct Beginning {
     pub(super) handle: Handle,
     pub(super) lease: Lease,
     pub(super) header: Vec<u8>,
+    pub(super) open: Open,
     pub(super) now: u64,
 }
 
@@ -71,7 +72,7 @@ impl Session {
             handle: from.handle,
             vip: Rc::downgrade(vip),
             socket: UdpSocket::from_std(socket.into())?,
-            _open: Open::new(from.lease.endpoint().clone()),
+            _open: from.open,
             lease: from.lease,
             header: from.header,
             used: Cell::new(from.now),
@@ -134,7 +135,7 @@ impl Session {
                 Sent::Passed
             }
             Err(error) if is_unreachable(&error) => {
-                self.lease.endpoint().failed(now);
+                let _ = self.lease.endpoint().failed(now);
                 Sent::Unreachable
             }
             Err(_) => Sent::Lost,
@@ -158,7 +159,7 @@ impl Session {
                 Ok(Some(count))
             }
             Err(error) if is_unreachable(&error) => {
-                self.lease.endpoint().failed(now);
+                let _ = self.lease.endpoint().failed(now);
                 Err(Sent::Unreachable)
             }
             // Anything else concerns one datagram; its readiness is cleared or its error is read.

@@ -96,7 +96,9 @@ mod tests {
     fn an_ejected_endpoint_is_the_last_resort_and_a_tried_one_is_none() {
         let endpoints = endpoints(3);
         for ejected in &endpoints[..2] {
-            (0..3).for_each(|_| ejected.failed(0));
+            for _ in 0..3 {
+                ejected.failed(0);
+            }
         }
         for _ in 0..20 {
             let chosen = least_of_two(&endpoints, 0, &[]).unwrap();

@@ -4,13 +4,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use gateway_common::ir::{Backend, BackendRef, TimeoutSettings};
+use gateway_common::ir::{BackendRef, TimeoutSettings};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tracing::debug;
 
-use super::{Lease, balance};
+use super::{Lease, Open, balance};
 use crate::error::ConnectError;
-use crate::snapshot::Snapshot;
+use crate::proxy_protocol::{self, Addresses};
+use crate::snapshot::{Backend, Snapshot};
 use crate::worker::Worker;
 
 /// Endpoints tried for one request or stream.
@@ -33,12 +35,19 @@ pub struct Via<'a> {
     pub vip: SocketAddr,
 }
 
-/// A connected stream to one of the backends, its PROXY header written, and the endpoint's lease.
-pub async fn stream(worker: &Worker, request: &Request<'_>) -> Result<(TcpStream, Lease), ConnectError> {
+/// A stream to an endpoint, its PROXY header written.
+pub struct Connected {
+    pub stream: TcpStream,
+    pub open: Open,
+}
+
+/// A stream to one of the backends, and the endpoint's lease.
+pub async fn stream(worker: &Worker, request: &Request<'_>) -> Result<(Connected, Lease), ConnectError> {
     let chosen = balance::weighted(request.backends).ok_or(ConnectError::NoBackend)?;
     let id = chosen.backend.as_ref().ok_or(ConnectError::Unresolved)?;
     let backend = request.view.backend(id).ok_or(ConnectError::Unresolved)?;
     let via = Via { backend, timeouts: request.timeouts, client: request.client, vip: request.vip };
+    backend.metrics.of(worker.index).requests.increment();
     let mut tried = Vec::new();
     let mut last = None;
     while tried.len() < TRIES {
@@ -48,7 +57,7 @@ pub async fn stream(worker: &Worker, request: &Request<'_>) -> Result<(TcpStream
         };
         let address = lease.address();
         match endpoint(worker, &lease, &via).await {
-            Ok(stream) => return Ok((stream, lease)),
+            Ok(connected) => return Ok((connected, lease)),
             Err(source) => last = Some(ConnectError::Failed { backend: id.clone(), address, source }),
         }
         tried.push(address);
@@ -57,25 +66,42 @@ pub async fn stream(worker: &Worker, request: &Request<'_>) -> Result<(TcpStream
 }
 
 /// Connects to the endpoint of `lease`; success and failure count for its ejection.
-pub async fn endpoint(worker: &Worker, lease: &Lease, via: &Via<'_>) -> io::Result<TcpStream> {
+pub async fn endpoint(worker: &Worker, lease: &Lease, via: &Via<'_>) -> io::Result<Connected> {
     let address = lease.address();
     let timeout = Duration::from_millis(via.timeouts.connect_ms);
-    let result = match tokio::time::timeout(timeout, open(address)).await {
+    let result = match tokio::time::timeout(timeout, open(address, via)).await {
         Ok(result) => result,
         Err(_) => Err(io::ErrorKind::TimedOut.into()),
     };
+    let counters = via.backend.metrics.of(worker.index);
     match &result {
-        Ok(_) => lease.endpoint().connected(),
+        Ok(_) => {
+            counters.connects.increment();
+            lease.endpoint().connected();
+        }
         Err(error) => {
+            counters.connect_failures.increment();
             debug!(%address, %error, "connect failed");
-            lease.endpoint().failed(worker.upstreams.now_ms());
+            if lease.endpoint().failed(worker.upstreams.now_ms()) {
+                counters.ejections.increment();
+            }
         }
     }
-    result
+    let open = |stream| {
+        let open = Open::new(lease.endpoint().clone(), via.backend.metrics.clone(), worker.index);
+        Connected { stream, open }
+    };
+    result.map(open)
 }
 
-async fn open(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
+async fn open(address: SocketAddr, via: &Via<'_>) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
+    if let Some(version) = via.backend.proxy_protocol {
+        let mut header = Vec::new();
+        let addresses = Addresses { source: via.client, destination: via.vip };
+        proxy_protocol::write(version, &addresses, None, &mut header);
+        stream.write_all(&header).await?;
+    }
     Ok(stream)
 }

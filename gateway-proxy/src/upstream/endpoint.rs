@@ -3,8 +3,10 @@
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::pool::Pool;
+use crate::metrics;
 
 /// Consecutive connect failures that eject an endpoint.
 const FAILURES: u32 = 3;
@@ -27,6 +29,8 @@ pub struct Endpoint {
 /// One open connection to an endpoint, counted until it is dropped.
 pub struct Open {
     endpoint: Rc<Endpoint>,
+    backend: Arc<metrics::Backend>,
+    worker: usize,
 }
 
 /// One request, stream or session on an endpoint, from its choice to its end.
@@ -65,15 +69,17 @@ impl Endpoint {
         self.ejected_until.set(0);
     }
 
-    /// Counts a failed connect; ejects once they are too many in a row.
-    pub fn failed(&self, now: u64) {
+    /// Counts a failed connect; ejects once they are too many in a row, and says so.
+    pub fn failed(&self, now: u64) -> bool {
         let failures = self.failures.get().saturating_add(1);
         self.failures.set(failures);
         self.connect_failures.set(self.connect_failures.get() + 1);
-        if failures >= FAILURES && !self.is_ejected(now) {
+        let eject = failures >= FAILURES && !self.is_ejected(now);
+        if eject {
             let doubled = FIRST_MS << (failures - FAILURES).min(16);
             self.ejected_until.set(now + doubled.min(LONGEST_MS));
         }
+        eject
     }
 }
 
@@ -94,15 +100,17 @@ impl Lease {
 }
 
 impl Open {
-    pub fn new(endpoint: Rc<Endpoint>) -> Self {
+    pub fn new(endpoint: Rc<Endpoint>, backend: Arc<metrics::Backend>, worker: usize) -> Self {
         endpoint.connections.set(endpoint.connections.get() + 1);
-        Self { endpoint }
+        backend.of(worker).connections.increment();
+        Self { endpoint, backend, worker }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         self.endpoint.connections.set(self.endpoint.connections.get() - 1);
+        self.backend.of(self.worker).connections.decrement();
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use gateway_common::ir::{Backend, BackendProtocol, TimeoutSettings};
+use gateway_common::ir::{BackendProtocol, TimeoutSettings};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -18,6 +18,7 @@ use super::endpoint::Lease;
 use super::handshake;
 use super::pool::{Http1, Stream, Upgraded, Waited};
 use crate::error::{ConnectError, ExchangeError};
+use crate::snapshot::Backend;
 use crate::worker::Worker;
 
 /// How a request may be sent.
@@ -109,6 +110,7 @@ pub async fn exchange(
         let replay = connection.is_reused().then(|| replay(&request)).flatten();
         match send(&mut connection, request).await {
             Ok(response) => {
+                backend.metrics.of(worker.index).requests.increment();
                 let idle = Duration::from_millis(terms.timeouts.upstream_idle_ms);
                 return Ok(Answer { response, hold: Hold { lease, connection, idle } });
             }
@@ -165,13 +167,14 @@ async fn connect(
     let via = connect::Via { backend, timeouts: terms.timeouts, client: terms.client, vip: terms.vip };
     match backend.protocol {
         BackendProtocol::Http1 => {
-            let stream = connect::endpoint(worker, lease, &via).await.map_err(failed)?;
-            let connection = handshake::http1(stream).await.map_err(|_| closed())?;
+            let connected = connect::endpoint(worker, lease, &via).await.map_err(failed)?;
+            let connection = handshake::http1(connected).await.map_err(|_| closed())?;
             Ok(Connection::Http1 { connection, reusable: is_shared(backend) })
         }
         BackendProtocol::H2c if !is_shared(backend) => {
-            let stream = connect::endpoint(worker, lease, &via).await.map_err(failed)?;
-            Ok(Connection::Http2(Stream::alone(handshake::http2(stream).await.map_err(|_| closed())?)))
+            let connected = connect::endpoint(worker, lease, &via).await.map_err(failed)?;
+            let connection = handshake::http2(connected).await.map_err(|_| closed())?;
+            Ok(Connection::Http2(Stream::alone(connection)))
         }
         BackendProtocol::H2c => {
             let pool = &lease.endpoint().pool;
@@ -185,8 +188,8 @@ async fn connect(
                     Waited::Failed => return Err(closed()),
                 };
                 let connected = async {
-                    let stream = connect::endpoint(worker, lease, &via).await?;
-                    handshake::http2(stream).await.map_err(|_| io::ErrorKind::ConnectionReset.into())
+                    let connected = connect::endpoint(worker, lease, &via).await?;
+                    handshake::http2(connected).await.map_err(|_| io::ErrorKind::ConnectionReset.into())
                 };
                 return match connected.await {
                     Ok(sender) => Ok(Connection::Http2(pool.add(sender))),

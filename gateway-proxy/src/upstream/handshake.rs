@@ -8,12 +8,12 @@ use std::rc::Rc;
 use gateway_common::ir::BackendProtocol;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 use tracing::debug;
 
 use super::body::RequestBody;
+use super::connect::Connected;
 use super::pool::{Http1, Http2};
 
 /// Spawns hyper's futures on the worker's own thread.
@@ -35,7 +35,7 @@ where
     }
 }
 
-pub async fn http1(stream: TcpStream) -> hyper::Result<Http1> {
+pub async fn http1(Connected { stream, open }: Connected) -> hyper::Result<Http1> {
     let (sender, mut connection) = http1::Builder::new()
         .max_buf_size(HTTP1_BUFFER)
         .handshake::<_, RequestBody>(TokioIo::new(stream))
@@ -47,11 +47,12 @@ pub async fn http1(stream: TcpStream) -> hyper::Result<Http1> {
             Ok(()) => drop(leave.send(connection.into_parts())),
             Err(error) => debug!(%error, "connection to a backend ended"),
         }
+        drop(open);
     });
     Ok(Http1 { sender, upgraded, reused: false })
 }
 
-pub async fn http2(stream: TcpStream) -> hyper::Result<Http2> {
+pub async fn http2(Connected { stream, open }: Connected) -> hyper::Result<Http2> {
     let (sender, mut connection) = http2::Builder::new(LocalExecutor)
         .timer(TokioTimer::new())
         .initial_stream_window_size(HTTP2_STREAM_WINDOW)
@@ -72,6 +73,7 @@ pub async fn http2(stream: TcpStream) -> hyper::Result<Http2> {
         if let Err(error) = ended.await {
             debug!(%error, "HTTP/2 connection to a backend ended");
         }
+        drop(open);
     });
     Ok(Http2::new(sender, room))
 }
