@@ -4,7 +4,8 @@
 //! I/O and read no clock.
 
 // Pure.
-pub mod api;
+pub use gateway_api_types as api;
+
 pub mod crds;
 pub mod desired;
 pub mod device;

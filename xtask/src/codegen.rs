@@ -44,7 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut stale = Vec::new();
     for (group, plural, version) in KINDS {
         let text = generate(&kopium, &folder, group, plural, version)?;
-        let path = workspace::root().join(format!("gateway-agent/src/api/{plural}.rs"));
+        let path = workspace::root().join(format!("gateway-agent/api/src/{plural}.rs"));
         if fs::read_to_string(&path).is_ok_and(|old| old == text) {
             continue;
         }

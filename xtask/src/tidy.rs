@@ -54,7 +54,7 @@ impl Source {
 
     /// Types that a tool writes; their form is not ours.
     fn is_generated(&self) -> bool {
-        self.path.starts_with("gateway-agent/src/api/")
+        self.path.starts_with("gateway-agent/api/")
     }
 
     fn finding(&self, line: usize, rule: &'static str, remedy: impl Into<String>) -> Finding {

@@ -58,7 +58,7 @@ mod tests {
     fn long_files_are_found_without_their_tests() {
         let long = "// x\n".repeat(601);
         let tested = format!("{}#[cfg(test)]\n{}", "// x\n".repeat(600), "// x\n".repeat(600));
-        let tree = tree(&[("a.rs", &long), ("b.rs", &tested), ("gateway-agent/src/api/c.rs", &long)]);
+        let tree = tree(&[("a.rs", &long), ("b.rs", &tested), ("gateway-agent/api/src/c.rs", &long)]);
         assert_eq!(places(&check(&tree)), ["a.rs:601"]);
     }
 
