@@ -155,6 +155,9 @@ fn open_one(id: &SocketId, address: SocketAddr) -> Result<Socket, SocketError> {
         bound => bound.map_err(step("bind"))?,
     }
     if is_tcp(id) {
+        // Connections inherit it. Without it a server of the node could not bind its wildcard port while a VIP has a
+        // connection on the same one. Not before bind, which would let the kernel choose a port that is shared already.
+        socket.set_reuse_address(true).map_err(step("SO_REUSEADDR"))?;
         // The kernel cuts it to net.core.somaxconn.
         socket.listen(i32::from(u16::MAX)).map_err(step("listen"))?;
     }
