@@ -20,6 +20,7 @@ use ipnet::IpNet;
 use crate::desired;
 use crate::device::Device;
 
+pub mod facts;
 pub mod features;
 mod layout;
 mod links;

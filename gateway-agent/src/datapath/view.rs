@@ -86,6 +86,13 @@ impl View {
             .collect()
     }
 
+    /// Protocols and port numbers that any VIP listens on, each once.
+    pub fn listener_ports(&self) -> Result<Vec<(Proto, u16)>, Error> {
+        let of = |key: &PortKey| Some((Proto::from_number(key.proto)?, key.port()));
+        let ports: BTreeSet<(Proto, u16)> = self.maps.ports()?.keys().filter_map(of).collect();
+        Ok(ports.into_iter().collect())
+    }
+
     /// Whether the address is in `VIPS`.
     pub fn has_vip(&self, ip: IpAddr) -> Result<bool, Error> {
         Ok(self.maps.vips()?.contains_key(&Addr::from_ip(ip)))
