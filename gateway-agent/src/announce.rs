@@ -12,6 +12,7 @@ use crate::device::Device;
 
 mod devices;
 pub mod route;
+mod toward;
 mod watch;
 
 pub use route::{Outcome, PROTOCOL};
@@ -46,6 +47,11 @@ impl Announcer {
     /// The devices of the node with their addresses, in the order of their indexes.
     pub async fn devices(&self) -> Result<Vec<Device>, Error> {
         devices::list(&self.handle).await
+    }
+
+    /// The index of the device that leads to an address; None: it is this node's own, or unreachable.
+    pub async fn device_toward(&self, ip: IpAddr) -> Result<Option<u32>, Error> {
+        toward::device(&self.handle, ip).await
     }
 
     /// The VIPs that have a route of ours.

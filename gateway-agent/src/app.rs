@@ -1,1 +1,167 @@
-//! app
+//! Start-up as a list of steps, then the loop.
+
+mod cleanup;
+mod directories;
+mod edges;
+mod lock;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use gateway_common::admin::AgentStatus;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::admin::{self, Operation, View};
+use crate::announce::{Announcer, Watch};
+use crate::config::{Config, ProxyMode};
+use crate::datapath::Datapath;
+use crate::proxy::{Spawn, Supervisor, control};
+use crate::reconcile::held::Held;
+use crate::reconcile::kernel::Kernel;
+use crate::reconcile::{Input, Parts, Proxies, Publisher, Reconciler, Spawning};
+use crate::source::Source;
+use crate::status_dir::StatusDir;
+use crate::translate::Params;
+
+pub use cleanup::cleanup;
+
+/// Sockets of a proxy that outlived the former agent arrive within this time, or new ones are opened.
+const ADOPT: Duration = Duration::from_secs(3);
+const TICK: Duration = Duration::from_millis(250);
+/// How often the kernel is compared with what it should be, without a cause.
+const DRIFT: Duration = Duration::from_secs(15);
+/// Inputs that wait for the loop.
+const QUEUE: usize = 1024;
+
+/// Runs the agent until SIGTERM or SIGINT; traffic goes on after it.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let started = Instant::now();
+    directories::prepare(&config)?;
+    let _lock = lock::take(&config.runtime_dir).await?;
+    let held = Held::open(&config.state_dir)?;
+    let mut datapath = Datapath::open(&edges::datapath(&config)).context("open the datapath")?;
+    let _logger = datapath.take_logger();
+    let announcer = Announcer::open()?;
+    let mut source = Source::directory(&config.source)
+        .with_context(|| format!("watch the source directory {} (--source)", config.source.display()))?;
+
+    let survivors = directories::living_proxies(&config);
+    let (events_in, mut events) = mpsc::channel(QUEUE);
+    let (exits_in, mut exits) = mpsc::channel(QUEUE);
+    let (operations_in, mut operations) = mpsc::channel(16);
+    let (view_in, view) = watch::channel(first_view(&config));
+    let user = config.proxy_user;
+    let listener = control::bind(&config.control_socket(), user.uid, user.gid)?;
+    tokio::spawn(control::accept(listener, user.uid, events_in));
+    tokio::spawn(admin::serve(admin::bind(&config.agent_socket())?, view, operations_in));
+
+    let mut reconciler = Reconciler::new(Parts {
+        params: Params {
+            controller_name: config.controller_name.clone(),
+            pools: config.address_pools.clone(),
+            held: held.addresses().clone(),
+        },
+        held,
+        kernel: Kernel::new(datapath, announcer, edges::devices(&config), config.workers.into()),
+        proxies: Proxies::new(spawning(&config, started, survivors, exits_in), drain_ms(&config)),
+        publisher: publisher(&config, started, &source, view_in)?,
+        adopt_until: survivors.then(|| started + ADOPT),
+    });
+
+    let mut devices = Watch::open()?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut tick = tokio::time::interval(TICK);
+    let mut drift = tokio::time::interval(DRIFT);
+    tracing::info!(source = %config.source.display(), node = config.node_name, "reconciling");
+    loop {
+        let input = tokio::select! {
+            update = source.next() => Input::Objects(update.context("the source ended")?),
+            event = events.recv() => Input::Proxy(event.context("the control socket ended")?),
+            Some(exited) = exits.recv() => Input::Exited(exited),
+            operation = operations.recv() => Input::Operation(operation.context("the admin socket ended")?),
+            changed = devices.changed() => { changed?; Input::Devices }
+            _ = hangup.recv() => Input::Operation(Operation::ReplaceProxy),
+            _ = tick.tick() => Input::Tick,
+            _ = drift.tick() => Input::Drift,
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        };
+        let now = Instant::now();
+        reconciler.take(input, now);
+        while let Ok(event) = events.try_recv() {
+            reconciler.take(Input::Proxy(event), now);
+        }
+        reconciler.act(now).await;
+    }
+    tracing::info!(
+        "ending; programs, routes and the proxy stay and traffic goes on (`gateway-agent cleanup` removes them)"
+    );
+    Ok(())
+}
+
+fn drain_ms(config: &Config) -> u64 {
+    u64::try_from(config.drain_deadline.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn spawning(
+    config: &Config,
+    now: Instant,
+    survivors: bool,
+    exits: mpsc::Sender<crate::proxy::spawn::Exited>,
+) -> Option<Spawning> {
+    let ProxyMode::Spawn = config.proxy else { return None };
+    let args = [
+        ("--control", config.control_socket().into_os_string()),
+        ("--admin-dir", config.proxy_dir().into_os_string()),
+        ("--workers", config.workers.to_string().into()),
+        ("--drain-deadline", config.drain_deadline.as_secs_f64().to_string().into()),
+        ("--log", config.log.clone().into()),
+    ];
+    let args = args.into_iter().flat_map(|(name, value)| [name.into(), value]).collect();
+    let user = config.proxy_user;
+    let spawn = Spawn { binary: config.proxy_binary.clone(), uid: user.uid, gid: user.gid, args };
+    Some(Spawning {
+        spawn,
+        supervisor: Supervisor::new(now, survivors),
+        exits,
+        socket_dir: config.proxy_dir(),
+    })
+}
+
+fn publisher(
+    config: &Config,
+    started: Instant,
+    source: &Source,
+    view: watch::Sender<View>,
+) -> anyhow::Result<Publisher> {
+    Ok(Publisher {
+        node: config.node_name.clone(),
+        source: format!("directory {}", config.source.display()),
+        origins: source.origins(),
+        status_dir: config.status_dir.as_deref().map(StatusDir::open).transpose()?,
+        objects_file: config.runtime_dir.join("objects.json"),
+        view,
+        started,
+        objects: Arc::default(),
+        statuses: Default::default(),
+    })
+}
+
+fn first_view(config: &Config) -> View {
+    let status = AgentStatus {
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_seconds: 0,
+        node: config.node_name.clone(),
+        source: format!("directory {}", config.source.display()),
+        generation: 0,
+        proxies: Vec::new(),
+        source_errors: Vec::new(),
+        errors: Vec::new(),
+    };
+    View { status, objects: Arc::default() }
+}

@@ -5,12 +5,16 @@ mod backend;
 mod client;
 mod completion;
 mod conn;
+mod drops;
 mod get;
 mod listener;
+mod map;
 pub mod output;
 mod paths;
+mod prog;
 mod replace_proxy;
 mod route;
+mod vip;
 
 use std::process::ExitCode;
 
@@ -36,13 +40,15 @@ pub struct Gatectl {
 }
 
 const EXAMPLES: &str = "Examples:
-  gatectl explain 203.0.113.10:443 --from 198.51.100.7   why does this connection (not) work?
   gatectl route test --host shop.example.com --path /cart
   gatectl conn list -o json
   gatectl drops --watch";
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Virtual addresses as the kernel has them.
+    #[command(subcommand)]
+    Vip(vip::Command),
     /// Listeners as the proxy serves them.
     #[command(subcommand)]
     Listener(listener::Command),
@@ -55,7 +61,13 @@ pub enum Command {
     /// Backends and their endpoints.
     #[command(subcommand)]
     Backend(backend::Command),
-    /// Objects of the source and their status.
+    Drops(drops::Drops),
+    /// The kernel's maps.
+    #[command(subcommand)]
+    Map(map::Command),
+    /// eBPF programs at our hooks.
+    #[command(subcommand)]
+    Prog(prog::Command),
     Get(get::Get),
     /// Start a new proxy and let the old one drain.
     ReplaceProxy,
@@ -67,6 +79,10 @@ pub enum Command {
 pub fn run(gatectl: Gatectl) -> ExitCode {
     let Gatectl { paths, output, command } = gatectl;
     let result = match command {
+        Command::Vip(command) => vip::run(&command, &paths, output),
+        Command::Drops(command) => drops::run(&command, &paths, output),
+        Command::Map(command) => map::run(&command, &paths, output),
+        Command::Prog(command) => prog::run(&command, &paths, output),
         Command::Listener(command) => listener::run(command, &paths, output),
         Command::Route(command) => route::run(command, &paths, output),
         Command::Conn(command) => conn::run(&command, &paths, output),

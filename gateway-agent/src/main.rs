@@ -1,3 +1,53 @@
-//! gateway-agent.
+//! gateway-agent: reconciles Gateway API objects into the kernel and the proxy of this node.
+#![expect(clippy::print_stderr, reason = "errors before and after the log")]
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use gateway_agent::config::{Config, EXAMPLES, Flags};
+use gateway_agent::{app, telemetry};
+
+#[derive(Parser)]
+#[command(name = "gateway-agent", version, about, max_term_width = 110)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Reconcile until SIGTERM; SIGHUP replaces the proxy gracefully.
+    #[command(after_help = EXAMPLES)]
+    Run(Box<Flags>),
+    /// Remove routes, programs, maps and proxies of this node; takes the flags that `run` had.
+    Cleanup(Box<Flags>),
+}
+
+fn main() -> ExitCode {
+    let result = match Args::parse().command {
+        Command::Run(flags) => start(*flags).and_then(|config| block_on(app::run(config))),
+        Command::Cleanup(flags) => start(*flags).and_then(|config| block_on(app::cleanup(&config))),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gateway-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(flags: Flags) -> anyhow::Result<Config> {
+    let config = Config::load(flags)?;
+    telemetry::start(&config.log, config.log_format)?;
+    tracing::info!(%config, "configured");
+    Ok(config)
+}
+
+fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let result = runtime.block_on(work);
+    // A thread that waits for a proxy's end must not keep the agent.
+    runtime.shutdown_background();
+    result
+}

@@ -65,6 +65,22 @@ impl Kind {
         }
     }
 
+    /// As `apiVersion` writes it.
+    pub const fn api_version(self) -> &'static str {
+        match self {
+            Self::GatewayClass
+            | Self::Gateway
+            | Self::HttpRoute
+            | Self::TlsRoute
+            | Self::TcpRoute
+            | Self::UdpRoute
+            | Self::ReferenceGrant => "gateway.networking.k8s.io/v1",
+            Self::GatewayParameters => "gatehouse.dev/v1alpha1",
+            Self::Namespace | Self::Service | Self::Secret => "v1",
+            Self::EndpointSlice => "discovery.k8s.io/v1",
+        }
+    }
+
     pub const fn namespaced(self) -> bool {
         !matches!(self, Self::GatewayClass | Self::Namespace)
     }

@@ -1,1 +1,272 @@
-//! reconcile
+//! The loop that makes the node what the objects say. One task owns all state; everything else sends it input.
+//!
+//! Make before break: ports that go leave the maps, proxies get sockets and the change and acknowledge it, then new
+//! ports enter the maps. A proxy that is away is not waited for: connections queue in the sockets that the agent holds.
+
+pub mod held;
+pub mod kernel;
+mod proxies;
+mod publish;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gateway_common::ir::SocketId;
+
+use crate::admin::Operation;
+use crate::desired::{Datapath, Outcomes};
+use crate::object::ObjectKey;
+use crate::proxy::peer::{Event, Hello, PeerId};
+use crate::proxy::spawn::Exited;
+use crate::source;
+use crate::translate::{Params, Translator};
+use crate::world::World;
+use held::Held;
+use kernel::Kernel;
+pub use proxies::{Proxies, Spawning};
+pub use publish::Publisher;
+
+/// A proxy that does not acknowledge a change within this time does not hold up the kernel any longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the loop hears.
+pub enum Input {
+    Objects(source::Update),
+    Proxy(Event),
+    Exited(Exited),
+    Operation(Operation),
+    /// Devices, addresses or routes of the node changed.
+    Devices,
+    /// Time passed, for what has a deadline.
+    Tick,
+    /// Compare the kernel with what it should be, whether or not anything changed.
+    Drift,
+}
+
+/// What the loop works on, made by `app`.
+pub struct Parts {
+    pub params: Params,
+    pub held: Held,
+    pub kernel: Kernel,
+    pub proxies: Proxies,
+    pub publisher: Publisher,
+    /// Proxies of a former agent may bring their sockets until then; no others are opened before.
+    pub adopt_until: Option<Instant>,
+}
+
+pub struct Reconciler {
+    parts: Parts,
+    world: World,
+    translator: Translator,
+    generation: u64,
+    /// The source has told everything once.
+    loaded: bool,
+    changed: BTreeSet<ObjectKey>,
+    devices_changed: bool,
+    datapath: Datapath,
+    /// Since when the kernel waits for the proxies to follow.
+    unsettled: Option<Instant>,
+    outcomes: Outcomes,
+    socket_problems: BTreeMap<SocketId, String>,
+    errors: Errors,
+    source_errors: Arc<[source::SourceError]>,
+}
+
+/// What went wrong last, by step.
+#[derive(Default)]
+struct Errors {
+    devices: Vec<String>,
+    change: Vec<String>,
+    settle: Vec<String>,
+}
+
+impl Reconciler {
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            parts,
+            world: World::default(),
+            translator: Translator::default(),
+            generation: 0,
+            loaded: false,
+            changed: BTreeSet::new(),
+            devices_changed: true,
+            datapath: Datapath::default(),
+            unsettled: None,
+            outcomes: Outcomes::default(),
+            socket_problems: BTreeMap::new(),
+            errors: Errors::default(),
+            source_errors: Arc::new([]),
+        }
+    }
+
+    /// Takes one input in, without acting on it.
+    pub fn take(&mut self, input: Input, now: Instant) {
+        match input {
+            Input::Objects(update) => self.take_objects(update, now),
+            Input::Proxy(event) => self.take_proxy(event, now),
+            Input::Exited(exited) => self.parts.proxies.exited(&exited, now),
+            Input::Operation(Operation::ReplaceProxy) => self.parts.proxies.replace(),
+            Input::Devices => self.devices_changed = true,
+            Input::Tick => {}
+            Input::Drift => {
+                self.devices_changed = true;
+                self.unsettled.get_or_insert(now);
+            }
+        }
+    }
+
+    /// Acts on everything taken in.
+    pub async fn act(&mut self, now: Instant) {
+        if std::mem::take(&mut self.devices_changed) {
+            self.errors.devices = self.parts.kernel.attach().await;
+        }
+        if !self.loaded {
+            return;
+        }
+        self.parts.proxies.supervise(self.generation, now);
+        if self.parts.adopt_until.is_some_and(|until| now < until) {
+            return;
+        }
+        self.parts.adopt_until = None;
+        if !self.changed.is_empty() {
+            self.change(now).await;
+        }
+        for id in std::mem::take(&mut self.parts.proxies.newcomers) {
+            self.introduce(id, now);
+        }
+        if let Some(since) = self.unsettled
+            && (self.parts.proxies.follow(self.generation) || now.duration_since(since) >= PATIENCE)
+        {
+            self.unsettled = None;
+            self.settle().await;
+        }
+        if self.unsettled.is_none() {
+            self.publish();
+        }
+    }
+
+    fn take_objects(&mut self, update: source::Update, now: Instant) {
+        for event in update.events {
+            self.changed.extend(self.world.apply(event));
+        }
+        self.source_errors = update.errors;
+        if !std::mem::replace(&mut self.loaded, true) {
+            // A source without objects is a change too: to nothing.
+            self.unsettled = Some(now);
+        }
+    }
+
+    fn take_proxy(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Joined { id, hello, outgoing } => self.join(id, hello, outgoing),
+            Event::Acknowledged { id, generation, problems } => {
+                self.parts.proxies.peers.acknowledge(id, generation, problems);
+            }
+            Event::Gone { id, reason } => {
+                self.parts.proxies.gone(id, &reason);
+                self.unsettled.get_or_insert(now);
+            }
+        }
+    }
+
+    fn join(
+        &mut self,
+        id: PeerId,
+        mut hello: Hello,
+        outgoing: tokio::sync::mpsc::Sender<crate::proxy::peer::Outgoing>,
+    ) {
+        let holding = std::mem::take(&mut hello.holding);
+        tracing::info!(
+            pid = hello.pid,
+            draining = hello.draining,
+            sockets = holding.len(),
+            "proxy connected"
+        );
+        self.parts.proxies.peers.join(id, &hello, outgoing);
+        if hello.draining {
+            return;
+        }
+        let refused = self.parts.kernel.adopt(holding);
+        self.parts.proxies.unlisten(id, &refused);
+        self.parts.proxies.newcomers.insert(id);
+        self.parts.adopt_until = None;
+    }
+
+    /// Gives a new proxy everything.
+    fn introduce(&mut self, id: PeerId, now: Instant) {
+        let Parts { kernel, proxies, .. } = &mut self.parts;
+        for socket in kernel.held() {
+            proxies.listen(kernel, socket, Some(id));
+        }
+        proxies.send_full(id, self.translator.resources(), self.generation);
+        self.unsettled.get_or_insert(now);
+    }
+
+    async fn change(&mut self, now: Instant) {
+        let Parts { params, held, kernel, .. } = &mut self.parts;
+        let changed = std::mem::take(&mut self.changed);
+        let change = self.translator.update(&self.world, params, &changed);
+        params.held = self.translator.held();
+        self.errors.change.clear();
+        if let Err(error) = held.keep(&params.held) {
+            self.errors.change.push(format!("assigned addresses are not kept: {error:#}"));
+        }
+        self.datapath.clone_from(self.translator.datapath());
+        self.errors.change.extend(kernel.shrink(&self.datapath).await);
+        self.generation += 1;
+        self.open_sockets();
+        let Parts { kernel, proxies, .. } = &mut self.parts;
+        proxies.send_delta(&change.upsert, change.remove, self.generation);
+        for socket in kernel.close(&self.datapath) {
+            proxies.unlisten_all(&socket);
+        }
+        for problem in &self.errors.change {
+            tracing::error!(problem, "change");
+        }
+        tracing::debug!(generation = self.generation, objects = changed.len(), "changed");
+        self.unsettled = Some(now);
+    }
+
+    fn open_sockets(&mut self) {
+        let Parts { kernel, proxies, .. } = &mut self.parts;
+        let (opened, failed) = kernel.open(&self.datapath);
+        for (socket, problem) in failed.iter().filter(|(id, _)| !self.socket_problems.contains_key(*id)) {
+            tracing::warn!(%socket, problem, "listening socket not opened");
+        }
+        self.socket_problems = failed;
+        for socket in &opened {
+            proxies.listen(kernel, socket, None);
+        }
+    }
+
+    async fn settle(&mut self) {
+        // A port that another process held may be free by now.
+        self.open_sockets();
+        let outcome = self.parts.kernel.settle(&self.datapath).await;
+        for problem in outcome.errors.iter().filter(|problem| !self.errors.settle.contains(problem)) {
+            tracing::error!(problem, "kernel");
+        }
+        self.errors.settle = outcome.errors;
+        self.outcomes.vips = outcome.vips;
+        self.outcomes.sockets = outcome.sockets;
+        self.outcomes.sockets.extend(self.socket_problems.clone());
+    }
+
+    fn publish(&mut self) {
+        let Parts { proxies, publisher, .. } = &mut self.parts;
+        let acknowledged = proxies.peers.acknowledged();
+        self.outcomes.proxy = acknowledged.filter(|generation| *generation >= self.generation);
+        self.outcomes.proxy_problems = proxies.peers.problems();
+        let Errors { devices, change, settle } = &self.errors;
+        let facts = publish::Facts {
+            verdicts: self.translator.verdicts(),
+            outcomes: &self.outcomes,
+            generation: self.generation,
+            proxies: proxies.peers.status(),
+            source_errors: &self.source_errors,
+            errors: [devices.as_slice(), change, settle].concat(),
+        };
+        publisher.publish(&mut self.world, facts);
+    }
+}

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Resource as _;
+use kube::core::object::HasStatus;
+use serde::Deserialize as _;
+use serde::de::DeserializeOwned;
 
 use crate::api::gatewayclasses::GatewayClass;
 use crate::api::gateways::Gateway;
@@ -76,13 +79,13 @@ impl World {
     fn insert(&mut self, object: Object) -> Option<ObjectKey> {
         let kind = object.kind();
         let name = match object {
-            Object::GatewayClass(o) => put(&mut self.gateway_classes, *o),
+            Object::GatewayClass(o) => put_keeping_status(&mut self.gateway_classes, *o),
             Object::GatewayParameters(o) => put(&mut self.gateway_parameters, *o),
-            Object::Gateway(o) => put(&mut self.gateways, *o),
-            Object::HttpRoute(o) => put(&mut self.http_routes, *o),
-            Object::TlsRoute(o) => put(&mut self.tls_routes, *o),
-            Object::TcpRoute(o) => put(&mut self.tcp_routes, *o),
-            Object::UdpRoute(o) => put(&mut self.udp_routes, *o),
+            Object::Gateway(o) => put_keeping_status(&mut self.gateways, *o),
+            Object::HttpRoute(o) => put_keeping_status(&mut self.http_routes, *o),
+            Object::TlsRoute(o) => put_keeping_status(&mut self.tls_routes, *o),
+            Object::TcpRoute(o) => put_keeping_status(&mut self.tcp_routes, *o),
+            Object::UdpRoute(o) => put_keeping_status(&mut self.udp_routes, *o),
             Object::ReferenceGrant(o) => put(&mut self.reference_grants, *o),
             Object::Namespace(o) => put(&mut self.namespaces, *o),
             Object::Service(o) => put(&mut self.services, *o),
@@ -90,6 +93,43 @@ impl World {
             Object::Secret(o) => put(&mut self.secrets, *o),
         }?;
         Some(ObjectKey { kind, name })
+    }
+
+    /// Remembers the status that was written for an object, so that the next one can keep its times. It is no change.
+    pub fn set_status(&mut self, key: &ObjectKey, status: &serde_json::Value) {
+        let name = &key.name;
+        match key.kind {
+            Kind::GatewayClass => set_status(&mut self.gateway_classes, name, status),
+            Kind::Gateway => set_status(&mut self.gateways, name, status),
+            Kind::HttpRoute => set_status(&mut self.http_routes, name, status),
+            Kind::TlsRoute => set_status(&mut self.tls_routes, name, status),
+            Kind::TcpRoute => set_status(&mut self.tcp_routes, name, status),
+            Kind::UdpRoute => set_status(&mut self.udp_routes, name, status),
+            Kind::GatewayParameters
+            | Kind::ReferenceGrant
+            | Kind::Namespace
+            | Kind::Service
+            | Kind::EndpointSlice
+            | Kind::Secret => {}
+        }
+    }
+
+    /// Every object: its key and generation, in order.
+    pub fn objects(&self) -> impl Iterator<Item = (ObjectKey, i64)> {
+        let mut all = Vec::new();
+        list(&mut all, Kind::GatewayClass, &self.gateway_classes);
+        list(&mut all, Kind::GatewayParameters, &self.gateway_parameters);
+        list(&mut all, Kind::Gateway, &self.gateways);
+        list(&mut all, Kind::HttpRoute, &self.http_routes);
+        list(&mut all, Kind::TlsRoute, &self.tls_routes);
+        list(&mut all, Kind::TcpRoute, &self.tcp_routes);
+        list(&mut all, Kind::UdpRoute, &self.udp_routes);
+        list(&mut all, Kind::ReferenceGrant, &self.reference_grants);
+        list(&mut all, Kind::Namespace, &self.namespaces);
+        list(&mut all, Kind::Service, &self.services);
+        list(&mut all, Kind::EndpointSlice, &self.endpoint_slices);
+        list(&mut all, Kind::Secret, &self.secrets);
+        all.into_iter()
     }
 
     fn remove(&mut self, key: &ObjectKey) -> bool {
@@ -111,9 +151,46 @@ impl World {
     }
 }
 
-fn put<T: kube::Resource + PartialEq>(table: &mut Table<T>, object: T) -> Option<NsName> {
+fn list<T: kube::Resource>(all: &mut Vec<(ObjectKey, i64)>, kind: Kind, table: &Table<T>) {
+    let entry = |(name, object): (&NsName, &Arc<T>)| {
+        (ObjectKey { kind, name: name.clone() }, object.meta().generation.unwrap_or_default())
+    };
+    all.extend(table.iter().map(entry));
+}
+
+fn set_status<T>(table: &mut Table<T>, name: &NsName, status: &serde_json::Value)
+where
+    T: HasStatus + Clone,
+    T::Status: DeserializeOwned,
+{
+    if let Some(object) = table.get_mut(name)
+        && let Ok(status) = T::Status::deserialize(status)
+    {
+        *Arc::make_mut(object).status_mut() = Some(status);
+    }
+}
+
+/// A source without status (files) does not take away what was written.
+fn put_keeping_status<T>(table: &mut Table<T>, mut object: T) -> Option<NsName>
+where
+    T: kube::Resource + HasStatus + PartialEq,
+    T::Status: Clone,
+{
+    if object.status().is_none()
+        && let Some(old) = table.get(&name_of(&object))
+    {
+        *object.status_mut() = old.status().cloned();
+    }
+    put(table, object)
+}
+
+fn name_of<T: kube::Resource>(object: &T) -> NsName {
     let meta = object.meta();
-    let name = NsName::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
+    NsName::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+}
+
+fn put<T: kube::Resource + PartialEq>(table: &mut Table<T>, object: T) -> Option<NsName> {
+    let name = name_of(&object);
     if table.get(&name).is_some_and(|old| **old == object) {
         return None;
     }
@@ -139,4 +216,32 @@ pub fn key_of(object: &Object) -> ObjectKey {
     };
     let name = NsName::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
     ObjectKey { kind: object.kind(), name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn gateway(port: u16) -> Event {
+        let listener = json!({"name": "web", "port": port, "protocol": "HTTP"});
+        let object = json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+            "metadata": {"namespace": "a", "name": "web"},
+            "spec": {"gatewayClassName": "gatehouse", "listeners": [listener]},
+        });
+        Event::Apply(Object::Gateway(serde_json::from_value(object).unwrap()))
+    }
+
+    #[test]
+    fn a_written_status_is_no_change_and_outlives_the_next_version() {
+        let mut world = World::default();
+        let key = world.apply(gateway(80)).unwrap();
+        world.set_status(&key, &json!({"attachedListenerSets": 3}));
+        assert_eq!(world.apply(gateway(80)), None);
+        assert_eq!(world.apply(gateway(81)), Some(key.clone()));
+        let status = world.gateways[&key.name].status.clone().unwrap();
+        assert_eq!(status.attached_listener_sets, Some(3));
+        assert_eq!(world.objects().count(), 1);
+    }
 }

@@ -48,6 +48,33 @@ pub(super) fn objects(paths: &Paths) -> anyhow::Result<Vec<ObjectStatus>> {
     }
 }
 
+/// As [`objects`], without a word about where they come from; empty when nobody knows.
+pub(super) fn objects_quietly(paths: &Paths) -> Vec<ObjectStatus> {
+    client::ask(&paths.agent_socket(), &Method::GET, "/objects", Vec::new())
+        .ok()
+        .or_else(|| serde_json::from_slice(&std::fs::read(paths.objects_file()).ok()?).ok())
+        .unwrap_or_default()
+}
+
+/// The first condition that is not as one would wish; None when all are.
+pub(super) fn problem(status: &Value) -> Option<String> {
+    let (state, message) = summary(status);
+    state.contains('=').then(|| format!("{state}: {message}"))
+}
+
+/// The Gateway whose status shows this address.
+pub(super) fn holder(objects: &[ObjectStatus], address: std::net::IpAddr) -> Option<String> {
+    let has = |object: &&ObjectStatus| {
+        let addresses = object.status.get("addresses").and_then(Value::as_array);
+        let mut values = addresses.into_iter().flatten().filter_map(|entry| entry.get("value")?.as_str());
+        object.kind == "Gateway" && values.any(|value| value.parse() == Ok(address))
+    };
+    objects
+        .iter()
+        .find(has)
+        .map(|gateway| format!("{}/{}", gateway.namespace.as_deref().unwrap_or_default(), gateway.name))
+}
+
 impl Get {
     fn wants(&self, object: &ObjectStatus) -> bool {
         let kind = self.kind.as_deref().is_none_or(|kind| is_kind(&object.kind, kind));

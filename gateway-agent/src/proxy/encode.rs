@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use gateway_common::ir::frame::{self, FrameError, MAX_FRAME};
+pub use gateway_common::ir::frame::FrameError as Error;
+use gateway_common::ir::frame::{self, MAX_FRAME};
 use gateway_common::ir::{FromAgent, Key, Resource};
 
 /// Resources are packed into updates of about this size.
 const UPDATE_BYTES: usize = 1 << 20;
 
-pub fn message(message: &FromAgent) -> Result<Arc<[u8]>, FrameError> {
+/// Frames of one change, and the resources that no frame can hold.
+pub type Change = (Arc<[u8]>, Vec<Key>);
+
+pub fn message(message: &FromAgent) -> Result<Arc<[u8]>, Error> {
     let mut bytes = Vec::new();
     frame::encode(message, &mut bytes)?;
     Ok(bytes.into())
@@ -20,7 +24,7 @@ pub fn change<'a>(
     remove: Vec<Key>,
     generation: u64,
     full: bool,
-) -> Result<(Arc<[u8]>, Vec<Key>), FrameError> {
+) -> Result<Change, Error> {
     let mut bytes = Vec::new();
     let mut too_large = Vec::new();
     let mut pending = Vec::new();

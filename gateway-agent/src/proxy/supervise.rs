@@ -75,14 +75,19 @@ impl Supervisor {
         self.starting = Some((pid, now));
     }
 
-    /// Starting failed, or a child ended.
-    pub fn failed(&mut self, pid: Option<u32>, now: Instant) {
-        if let Some(pid) = pid {
-            self.children.remove(&pid);
-            if self.starting() == Some(pid) {
-                self.starting = None;
-            }
+    /// A child ended; `accepting`: another proxy serves, so nothing is lost.
+    pub fn ended(&mut self, pid: u32, accepting: bool, now: Instant) {
+        self.children.remove(&pid);
+        if self.starting() == Some(pid) {
+            self.starting = None;
+        } else if accepting {
+            return;
         }
+        self.failed(now);
+    }
+
+    /// A start came to nothing.
+    pub fn failed(&mut self, now: Instant) {
         let was_healthy = self.healthy_since.is_some_and(|since| now.duration_since(since) >= HEALTHY);
         self.backoff =
             if was_healthy { Duration::ZERO } else { (self.backoff * 2).clamp(BACKOFF_FIRST, BACKOFF_MOST) };
@@ -139,7 +144,7 @@ mod tests {
         let mut supervisor = Supervisor::new(now, false);
         for wait in [100, 200, 400] {
             supervisor.started(7, now);
-            supervisor.failed(Some(7), now);
+            supervisor.ended(7, false, now);
             assert_eq!(supervisor.next(now, NOBODY), None);
             now += Duration::from_millis(wait);
             assert_eq!(supervisor.next(now, NOBODY), Some(Action::Start));
@@ -147,7 +152,17 @@ mod tests {
         supervisor.started(8, now);
         assert_eq!(supervisor.next(now, SERVES), None);
         now += HEALTHY;
-        supervisor.failed(Some(8), now);
+        supervisor.ended(8, false, now);
+        assert_eq!(supervisor.next(now, NOBODY), Some(Action::Start));
+    }
+
+    #[test]
+    fn the_end_of_a_drained_proxy_is_no_failure() {
+        let now = Instant::now();
+        let mut supervisor = Supervisor::new(now, false);
+        supervisor.started(7, now);
+        assert_eq!(supervisor.next(now, SERVES), None);
+        supervisor.ended(6, true, now);
         assert_eq!(supervisor.next(now, NOBODY), Some(Action::Start));
     }
 

@@ -1,0 +1,29 @@
+//! Which device the node would use to reach an address, and so where that client's packets most likely arrive.
+
+use std::net::IpAddr;
+
+use futures_util::TryStreamExt;
+use netlink_packet_route::route::{RouteAttribute, RouteType};
+use rtnetlink::{Handle, RouteMessageBuilder};
+
+use super::Error;
+
+/// The device's index; None: the address is of this node, or nothing leads there.
+pub(super) async fn device(handle: &Handle, ip: IpAddr) -> Result<Option<u32>, Error> {
+    let builder = RouteMessageBuilder::<IpAddr>::new();
+    let full = if ip.is_ipv4() { 32 } else { 128 };
+    let message = match builder.destination_prefix(ip, full) {
+        Ok(builder) => builder.build(),
+        Err(_) => return Ok(None),
+    };
+    let mut answers = handle.route().get(message).execute();
+    let failed = |source| Error::List { what: "the route to the client", source };
+    let Some(route) = answers.try_next().await.map_err(failed)? else { return Ok(None) };
+    if route.header.kind != RouteType::Unicast {
+        return Ok(None);
+    }
+    Ok(route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => Some(*index),
+        _ => None,
+    }))
+}

@@ -1,0 +1,52 @@
+//! `gateway-agent cleanup`: takes the node back to how it was before Gatehouse.
+
+use std::collections::BTreeSet;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+use super::lock;
+use crate::announce::Announcer;
+use crate::config::Config;
+use crate::datapath::Pins;
+
+/// Proxies get this time beyond their drain deadline.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Removes routes, programs and maps, and ends the proxies after they have drained.
+pub async fn cleanup(config: &Config) -> anyhow::Result<()> {
+    let lock = if config.runtime_dir.is_dir() { Some(lock::take(&config.runtime_dir).await?) } else { None };
+    let routes = Announcer::open()?.withdraw(&BTreeSet::new()).await?;
+    tracing::info!(removed = routes.changes, "routes");
+    Pins::at(&config.pin_dir).remove_all()?;
+    tracing::info!(pins = %config.pin_dir.display(), "programs and maps removed");
+    let proxies = living(config);
+    for pid in &proxies {
+        tracing::info!(pid = pid.as_raw_nonzero(), "draining the proxy");
+        let _ = kill_process(*pid, Signal::TERM);
+    }
+    let end = tokio::time::Instant::now() + config.drain_deadline + GRACE;
+    while proxies.iter().any(|pid| test_kill_process(*pid).is_ok()) && tokio::time::Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for pid in proxies.iter().filter(|pid| test_kill_process(**pid).is_ok()) {
+        tracing::warn!(pid = pid.as_raw_nonzero(), "the proxy did not end by itself");
+        let _ = kill_process(*pid, Signal::KILL);
+    }
+    drop(lock);
+    if config.runtime_dir.is_dir() {
+        std::fs::remove_dir_all(&config.runtime_dir)?;
+    }
+    Ok(())
+}
+
+/// Proxies whose admin socket answers; its peer credentials say which process it is.
+fn living(config: &Config) -> Vec<Pid> {
+    let entries = std::fs::read_dir(config.proxy_dir()).into_iter().flatten().filter_map(Result::ok);
+    let streams = entries.filter_map(|entry| UnixStream::connect(entry.path()).ok());
+    streams
+        .filter_map(|stream| rustix::net::sockopt::socket_peercred(stream).ok())
+        .map(|credentials| credentials.pid)
+        .collect()
+}
