@@ -1,0 +1,126 @@
+//! Everything that reads bytes of strangers, as functions of any bytes that must not panic. Driven by libFuzzer from
+//! `fuzz_targets/` and by random bytes from `gateway-proxy/tests/fuzz.rs`.
+
+mod input;
+mod oracle;
+mod table;
+
+use gateway_common::ir::frame::{decode, encode};
+use gateway_common::ir::{EscapedSlashes, FromAgent, FromProxy};
+use gateway_proxy::client_hello::peek;
+use gateway_proxy::path::{Policy, normalize};
+use gateway_proxy::proxy_protocol::parse;
+use rustls::server::Acceptor;
+
+use input::Input;
+
+/// A header that is whole is incomplete at every shorter length, and what is wrong stays wrong.
+pub fn proxy_protocol(data: &[u8]) {
+    let mut input = Input::new(data);
+    let start: &[u8] = match input.below(4) {
+        0 => b"",
+        1 => b"PROXY ",
+        2 => b"PROXY TCP4 192.0.2.1 ",
+        _ => b"\r\n\r\n\0\r\nQUIT\n\x21",
+    };
+    let bytes = [start, input.rest()].concat();
+    let whole = parse(&bytes);
+    if let Ok(Some((_, used))) = &whole {
+        assert!(*used <= bytes.len());
+        assert!((0..*used).all(|cut| parse(&bytes[..cut]) == Ok(None)));
+        assert_eq!(parse(&bytes[..*used]), whole);
+    }
+    for cut in 0..bytes.len().min(64) {
+        if parse(&bytes[..cut]).is_err() {
+            assert!(whole.is_err());
+        }
+    }
+}
+
+/// As for [`proxy_protocol`]; and a name that rustls reads is read alike.
+pub fn client_hello(data: &[u8]) {
+    let mut input = Input::new(data);
+    let shape = input.below(3);
+    let bytes = match shape {
+        0 => input.rest().to_vec(),
+        1 => records(&handshake(input.rest()), 1 + input.below(300)),
+        _ => {
+            let fixed = [&[3, 3][..], &[7; 32], &[0], &[0, 2, 0x13, 1], &[1, 0]].concat();
+            let extensions = input.rest();
+            let length = u16::try_from(extensions.len()).unwrap_or(u16::MAX).to_be_bytes();
+            records(&handshake(&[&fixed[..], &length, extensions].concat()), 16_384)
+        }
+    };
+    let whole = peek(&bytes);
+    if let Ok(Some(hello)) = &whole {
+        for cut in 0..bytes.len() {
+            let part = peek(&bytes[..cut]);
+            assert!(part == Ok(None) || part.as_ref() == Ok(&Some(hello.clone())), "{cut}: {part:?}");
+        }
+    }
+    let mut acceptor = Acceptor::default();
+    let read = acceptor.read_tls(&mut &bytes[..]);
+    if let (Ok(_), Ok(Some(accepted))) = (read, acceptor.accept()) {
+        if let Some(name) = accepted.client_hello().server_name() {
+            let ours = whole.ok().flatten().and_then(|hello| hello.server_name);
+            assert_eq!(ours.as_deref(), Some(&*name.to_ascii_lowercase()));
+        }
+    }
+}
+
+fn handshake(body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes();
+    [&[1][..], &length[1..], body].concat()
+}
+
+fn records(message: &[u8], size: usize) -> Vec<u8> {
+    let record = |fragment: &[u8]| {
+        let length = u16::try_from(fragment.len()).unwrap_or(u16::MAX).to_be_bytes();
+        [&[22, 3, 1][..], &length, fragment].concat()
+    };
+    message.chunks(size).flat_map(record).collect()
+}
+
+/// The normal form is what the written rules make of the path, and its own normal form.
+pub fn path(data: &[u8]) {
+    let mut input = Input::new(data);
+    let escaped_slashes = if input.below(2) == 0 { EscapedSlashes::Keep } else { EscapedSlashes::Reject };
+    let policy = Policy { merge_slashes: input.below(2) == 0, escaped_slashes };
+    let text: String = match input.below(2) {
+        0 => String::from_utf8_lossy(input.rest()).into_owned(),
+        _ => {
+            let pieces =
+                ["/", ".", "..", "%2e", "%2F", "%5c", "\\", "a", "%41", "%c3", "%25", "é", "%00", "%", "b"];
+            input.rest().iter().map(|&byte| pieces[usize::from(byte) % pieces.len()]).collect()
+        }
+    };
+    let normal = normalize(&text, &policy);
+    assert_eq!(normal.as_deref().ok(), oracle::normal(&text, &policy).as_deref(), "{text}");
+    if let Ok(normal) = normal {
+        assert_eq!(normalize(&normal, &policy).as_deref(), Ok(&*normal));
+    }
+}
+
+/// The router finds what a scan of all matches by the written rules finds, after each of several changes.
+pub fn matching(data: &[u8]) {
+    table::check(&mut Input::new(data));
+}
+
+/// Frames from either side; what is understood is understood again when sent on.
+pub fn frames(data: &[u8]) {
+    let framed = [&u32::try_from(data.len()).unwrap_or(u32::MAX).to_be_bytes()[..], data].concat();
+    for bytes in [data, &framed] {
+        let mut out = Vec::new();
+        if let Ok(Some((message, used))) = decode::<FromAgent>(bytes) {
+            assert!(used <= bytes.len());
+            encode(&message, &mut out).expect("a message that was read can be written");
+            assert_eq!(decode::<FromAgent>(&out).expect("and read again"), Some((message, out.len())));
+        }
+        out.clear();
+        if let Ok(Some((message, used))) = decode::<FromProxy>(bytes) {
+            assert!(used <= bytes.len());
+            encode(&message, &mut out).expect("a message that was read can be written");
+            assert_eq!(decode::<FromProxy>(&out).expect("and read again"), Some((message, out.len())));
+        }
+    }
+}
