@@ -107,3 +107,6 @@ fn each_host(hostnames: &[Hostname], mut act: impl FnMut(Option<&Hostname>)) {
         act(Some(hostname));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,8 @@ impl RequestRedirect {
     fn location(&self, parts: &Parts, context: &Context<'_>) -> String {
         let mut location = String::with_capacity(128);
         self.write_origin(&mut location, parts, context);
-        let path = parts.uri.path();
+        // `*` of OPTIONS is no path that a location could have.
+        let path = if parts.uri.path() == "*" { "/" } else { parts.uri.path() };
         let path =
             self.path.as_ref().map_or(Cow::from(path), |change| change.apply(path, context.prefix).into());
         if location.is_empty() && path.starts_with("//") {

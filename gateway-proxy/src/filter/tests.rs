@@ -74,6 +74,8 @@ fn a_redirect_without_a_host_stays_on_the_origin() {
     request.headers.remove(HOST);
     let Outcome::Respond(response) = filters.request(&mut request, &context("http", 80)) else { panic!() };
     assert_eq!(response.headers()[LOCATION], "/evil.example/x");
+    let Outcome::Respond(response) = filters.request(&mut parts("*"), &context("http", 80)) else { panic!() };
+    assert_eq!(response.headers()[LOCATION], "http://example.com/");
 }
 
 #[test]

@@ -11,6 +11,10 @@ type Map<V> =
 const LONGEST: usize = 253;
 
 /// A request's host in the form that [`HostMap`] is asked with: lower case, no port, no trailing dot.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives for one lookup; a box would be an allocation per request"
+)]
 pub enum Name<'a> {
     Given(&'a str),
     Lowered { bytes: [u8; LONGEST], length: usize },

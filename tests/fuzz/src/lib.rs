@@ -60,11 +60,11 @@ pub fn client_hello(data: &[u8]) {
     }
     let mut acceptor = Acceptor::default();
     let read = acceptor.read_tls(&mut &bytes[..]);
-    if let (Ok(_), Ok(Some(accepted))) = (read, acceptor.accept()) {
-        if let Some(name) = accepted.client_hello().server_name() {
-            let ours = whole.ok().flatten().and_then(|hello| hello.server_name);
-            assert_eq!(ours.as_deref(), Some(&*name.to_ascii_lowercase()));
-        }
+    if let (Ok(_), Ok(Some(accepted))) = (read, acceptor.accept())
+        && let Some(name) = accepted.client_hello().server_name()
+    {
+        let ours = whole.ok().flatten().and_then(|hello| hello.server_name);
+        assert_eq!(ours.as_deref(), Some(&*name.to_ascii_lowercase()));
     }
 }
 

@@ -76,7 +76,7 @@ fn rank(of: &HttpMatch) -> MatchRank {
 fn holds(of: &HttpMatch, request: &Request<'_>) -> bool {
     let path = match &of.path {
         PathMatch::Exact(path) => path == request.path,
-        PathMatch::Prefix(prefix) if prefix == "/" => request.path.starts_with('/'),
+        PathMatch::Prefix(prefix) if prefix == "/" => true,
         PathMatch::Prefix(prefix) => format!("{}/", request.path).starts_with(&format!("{prefix}/")),
         PathMatch::Regex(expression) => full_match(expression, request.path),
     };
