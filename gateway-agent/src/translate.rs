@@ -75,11 +75,13 @@ pub struct Change {
     pub datapath: bool,
     /// Objects whose status may have to be written.
     pub verdicts: BTreeSet<ObjectKey>,
+    /// How many Gateways, routes and backends were translated for it.
+    pub work: usize,
 }
 
 impl Change {
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.upsert.is_empty() && self.remove.is_empty() && !self.datapath && self.verdicts.is_empty()
     }
 }
 

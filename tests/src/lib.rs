@@ -15,3 +15,4 @@ pub mod process;
 pub mod room;
 pub mod serving;
 pub mod topology;
+pub mod world;

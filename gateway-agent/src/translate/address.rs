@@ -94,10 +94,11 @@ pub(super) fn assign<'a>(
     for claim in &mut claims {
         claim.keep(held.get(&claim.plan.id).map_or(&[][..], Vec::as_slice), &mut book);
     }
-    for claim in &mut claims {
+    // What is not served gets nothing new.
+    for claim in claims.iter_mut().filter(|claim| claim.plan.refused.is_none()) {
         claim.take_fixed(pools, &mut book);
     }
-    for claim in &mut claims {
+    for claim in claims.iter_mut().filter(|claim| claim.plan.refused.is_none()) {
         claim.take_any(pools, &mut book);
     }
     claims.into_iter().map(|claim| (claim.plan.name.clone(), claim.assigned())).collect()
@@ -183,8 +184,10 @@ impl<'a> Claim<'a> {
             return;
         }
         for _ in 0..self.any {
-            let has_v4 = self.got.iter().any(IpAddr::is_ipv4);
-            if !(self.take_free(!has_v4, pools, book) || self.take_free(has_v4, pools, book)) {
+            // The family of which it has less.
+            let v4 = self.got.iter().filter(|address| address.is_ipv4()).count();
+            let v4_first = v4 <= self.got.len() - v4;
+            if !(self.take_free(v4_first, pools, book) || self.take_free(!v4_first, pools, book)) {
                 self.missing.push(pool::none_left(pools));
             }
         }

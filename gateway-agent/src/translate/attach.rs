@@ -87,7 +87,7 @@ fn not_allowed(plan: &Plan, named: &[&Listener], subject: &Subject<'_>) -> Probl
             plan.name, subject.namespace
         )
     } else {
-        format!("no listener of Gateway {} that parentRefs means takes a {kind}", plan.name)
+        format!("no listener of Gateway {} that parentRefs means takes routes of kind {kind}", plan.name)
     };
     Problem::new(Reason::NotAllowedByListeners, message)
 }

@@ -110,7 +110,9 @@ fn no_port(service: &k8s_openapi::api::core::v1::Service, name: &NsName, number:
         let protocol = other.protocol.as_deref().unwrap_or("TCP");
         return Problem::new(
             Reason::UnsupportedProtocol,
-            format!("port {number} of Service {name} is a {protocol} port, which a {kind} cannot use"),
+            format!(
+                "port {number} of Service {name} has protocol {protocol}, which routes of kind {kind} cannot use"
+            ),
         );
     }
     let ports: Vec<_> = backend::ports(service).map(|port| port.port.to_string()).collect();

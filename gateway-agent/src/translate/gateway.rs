@@ -60,7 +60,8 @@ impl Plan {
 
     /// What the giving out of addresses looks at.
     pub(super) fn asks_alike(&self, other: &Self) -> bool {
-        (self.created, &self.request) == (other.created, &other.request)
+        (self.created, &self.request, self.refused.is_some())
+            == (other.created, &other.request, other.refused.is_some())
     }
 
     pub(super) fn ir(&self) -> Option<ir::Gateway> {

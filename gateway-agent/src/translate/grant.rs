@@ -26,7 +26,7 @@ pub(super) fn permits(lookup: &mut Lookup<'_>, kind: Kind, from: &str, to_kind: 
 /// What to say when it may not.
 pub(super) fn remedy(kind: Kind, from: &str, to_kind: Kind, to: &NsName) -> String {
     format!(
-        "no ReferenceGrant in namespace {:?} lets a {kind} of namespace {from:?} refer to {to_kind} {:?}; create one there",
+        "no ReferenceGrant in namespace {:?} lets objects of kind {kind} in namespace {from:?} refer to {to_kind} {:?}; create one there",
         to.namespace, to.name
     )
 }

@@ -11,7 +11,7 @@ use super::rules::Rules;
 pub(super) fn rule(rules: &mut Rules<'_, '_>, specs: Vec<Vec<(Target, Option<i32>)>>) -> L4Rule {
     let count = specs.len();
     if count != 1 {
-        let message = format!("spec.rules has {count} rules; a {} has exactly one", rules.kind);
+        let message = format!("spec.rules has {count} rules; routes of kind {} have exactly one", rules.kind);
         rules.invalid.push((0, Problem::new(Reason::UnsupportedValue, message)));
         return L4Rule::default();
     }

@@ -170,7 +170,7 @@ impl Outcome {
         };
         let partial = partial
             .map(|p| Problem::new(p.reason, format!("Dropped Rule {}: {}", numbers.join(", "), p.message)));
-        let mut accepted = "the route is served".to_owned();
+        let mut accepted = "the route is accepted".to_owned();
         for note in notes {
             accepted.push_str("; ");
             accepted.push_str(note);

@@ -39,7 +39,7 @@ fn accepted(plan: &Plan) -> Condition {
     }
     let bad = names(plan, |listener| refusal(listener).is_some());
     let mut message = match &bad {
-        None => "the Gateway is served".to_owned(),
+        None => "the Gateway is accepted".to_owned(),
         Some(names) => format!("listeners that are not accepted: {names}; their own conditions say why"),
     };
     for note in &plan.notes {

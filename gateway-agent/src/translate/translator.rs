@@ -100,7 +100,9 @@ impl Translator {
         if !work.gateways.is_empty() || readdress {
             self.kernel(&mut change);
         }
+        change.work = work.gateways.len() + work.routes.len();
         self.routes(&mut work, &mut change);
+        change.work += work.backends.len();
         self.backends(&work.backends);
         self.summaries(&work.summaries, &mut change);
         self.output.flush(&mut change);

@@ -95,7 +95,8 @@ fn regex(field: &str, text: &str) -> Result<String, String> {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => {
             let reason = error.to_string();
-            let reason = reason.lines().last().unwrap_or_default().trim().to_owned();
+            let reason =
+                reason.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned();
             Err(format!("{field} {text:?} is no regular expression that we can use: {reason}"))
         }
     }

@@ -119,6 +119,9 @@ fn listener_problem(
     if verdict.addresses.is_empty() {
         return Some(Problem::new(Reason::Pending, "the Gateway has no address"));
     }
+    if verdict.addresses.iter().all(|address| outcomes.vips.contains_key(address)) {
+        return Some(Problem::new(Reason::Pending, "no address of the Gateway is usable"));
+    }
     let certificates = listener.certificates.iter().filter_map(|id| {
         let reason = outcomes.proxy_problems.get(&Key::Certificate(id.clone()))?;
         Some(Problem::new(Reason::Invalid, format!("the proxy cannot use Secret {id}: {reason}")))
