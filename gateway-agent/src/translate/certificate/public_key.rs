@@ -66,17 +66,21 @@ fn rsa_half(der: &[u8]) -> Option<Half> {
 fn ec_half(der: &[u8]) -> Option<Half> {
     let (_, outer) = parse_der(der).ok()?;
     let (_, bits) = parse_der(tagged(outer.as_sequence().ok()?, 1)?).ok()?;
-    match bits.content {
-        BerObjectContent::BitString(_, bits) => Some(Half::Point(bits.data.to_vec())),
-        _ => None,
+    if let BerObjectContent::BitString(_, bits) = bits.content {
+        Some(Half::Point(bits.data.to_vec()))
+    } else {
+        None
     }
 }
 
 /// The content of the context-specific element `[tag]`.
 fn tagged<'a>(parts: &[BerObject<'a>], tag: u32) -> Option<&'a [u8]> {
-    parts.iter().find_map(|part| match &part.content {
-        BerObjectContent::Unknown(any) if any.header.tag().0 == tag => Some(any.data),
-        _ => None,
+    parts.iter().find_map(|part| {
+        if let BerObjectContent::Unknown(any) = &part.content {
+            (any.header.tag().0 == tag).then_some(any.data)
+        } else {
+            None
+        }
     })
 }
 
