@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -98,10 +99,11 @@ impl Load {
 }
 
 impl Report {
-    /// Failures that no cut at one of `cuts` explains: the connection was there before a cut and failed after it.
-    pub fn unexplained<'a>(&'a self, cuts: &'a [Instant]) -> impl Iterator<Item = &'a Failure> {
+    /// Failures that no cut explains: the connection was there before the end of a cut, and failed after its begin.
+    pub fn unexplained<'a>(&'a self, cuts: &'a [Range<Instant>]) -> impl Iterator<Item = &'a Failure> {
         let explained = |failure: &Failure| {
-            failure.connected && cuts.iter().any(|cut| failure.opened < *cut && *cut <= failure.failed)
+            failure.connected
+                && cuts.iter().any(|cut| failure.opened < cut.end && cut.start <= failure.failed)
         };
         self.failures.iter().filter(move |failure| !explained(failure))
     }
@@ -259,16 +261,13 @@ mod tests {
     fn a_cut_explains_only_connections_that_it_cut() {
         let start = Instant::now();
         let second = Duration::from_secs(1);
-        let cut = start + second;
+        let cut = [start + second..start + second * 2];
         let report = |failure: Failure| Report { failures: vec![failure], ..Report::default() };
-        assert_eq!(report(failed(start, second * 2, true)).unexplained(&[cut]).count(), 0);
-        assert_eq!(
-            report(failed(start, second * 2, false)).unexplained(&[cut]).count(),
-            1,
-            "never connected"
-        );
-        assert_eq!(report(failed(start, second / 2, true)).unexplained(&[cut]).count(), 1, "failed before");
-        assert_eq!(report(failed(cut + second, second, true)).unexplained(&[cut]).count(), 1, "opened after");
+        let unexplained = |failure| report(failure).unexplained(&cut).count();
+        assert_eq!(unexplained(failed(start, second * 3, true)), 0);
+        assert_eq!(unexplained(failed(start, second * 3, false)), 1, "never connected");
+        assert_eq!(unexplained(failed(start, second / 2, true)), 1, "failed before");
+        assert_eq!(unexplained(failed(start + second * 2, second, true)), 1, "opened after");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -206,14 +207,14 @@ impl<'a> Node<'a> {
         Ok(())
     }
 
-    /// SIGKILL for the proxy that accepts; returns when it is gone and when it was hit.
-    pub fn kill_proxy(&mut self) -> Result<Instant> {
+    /// SIGKILL for the proxy that accepts; the time in which it died.
+    pub fn kill_proxy(&mut self) -> Result<Range<Instant>> {
         let pid = *self.proxies()?.first().context("no proxy accepts")?;
         let id = Pid::from_raw(i32::try_from(pid)?).context("a process id")?;
         let hit = Instant::now();
         kill_process(id, Signal::KILL).context("kill the proxy")?;
         self.wait("the killed proxy to be gone", |_| test_kill_process(id).is_err().then_some(()))?;
-        Ok(hit)
+        Ok(hit..Instant::now())
     }
 
     /// Has the agent start a successor, and returns when that serves and the old one has ended.

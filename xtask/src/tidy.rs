@@ -63,7 +63,8 @@ impl Source {
 
     /// Lines of code with their numbers: before the tests at the end, without comments.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        let all = self.text.lines().enumerate().map(|(index, line)| (index + 1, line));
+        let text = if self.path.ends_with("/tests.rs") { "" } else { self.text.as_str() };
+        let all = text.lines().enumerate().map(|(index, line)| (index + 1, line));
         all.take_while(|(_, line)| *line != "#[cfg(test)]")
             .filter(|(_, line)| !line.trim_start().starts_with("//"))
     }

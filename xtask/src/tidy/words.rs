@@ -8,8 +8,9 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
 }
 
 fn header(source: &Source) -> Option<Finding> {
-    // A build script or an example may begin with an inner attribute or a lint; a header comes first all the same.
-    (!source.text.starts_with("//!"))
+    // The tests of a module have its header.
+    let tests = source.path.ends_with("/tests.rs");
+    (!tests && !source.text.starts_with("//!"))
         .then(|| source.finding(1, "header", "begin with `//!`: what the file is, what it must never do"))
 }
 

@@ -1,0 +1,64 @@
+//! Routes, listeners and certificates change.
+
+use gatehouse_tests::client::{Connection, Target, get};
+use gatehouse_tests::process::wait_for;
+
+use crate::place::{HOST, Held, Loads, PATIENCE, PORT_ADDED, Place};
+
+#[test]
+fn fifty_route_changes_disturb_nobody() {
+    let place = Place::new();
+    let mut site = place.serve();
+    let mut held = Held::open(&site);
+    let loads = Loads::start(&site);
+    for change in 1..=50 {
+        let backend = if change % 2 == 0 { "one" } else { "two" };
+        site.route_to(backend);
+        site.wait_answered_by(backend);
+    }
+    held.exchange();
+    loads.stop().undisturbed();
+}
+
+#[test]
+fn listeners_come_and_go_beside_others() {
+    let place = Place::new();
+    let mut site = place.serve();
+    let mut held = Held::open(&site);
+    let loads = Loads::start(&site);
+    let added = Target::http((site.v4, PORT_ADDED).into());
+    for _ in 0..5 {
+        assert!(site.get(&added).is_err(), "nothing listens there yet");
+        site.with_listener(true);
+        site.node.wait("the added listener", |_| site_answers(&place, &added)).unwrap();
+        site.with_listener(false);
+        let gone = wait_for(PATIENCE, || site_answers(&place, &added).is_none().then_some(()));
+        assert!(gone.is_some(), "the removed listener still answers\n{}", site.node.log());
+    }
+    held.exchange();
+    loads.stop().undisturbed();
+}
+
+#[test]
+fn certificates_are_rotated_under_handshakes() {
+    let place = Place::new();
+    let mut site = place.serve();
+    let mut held = Held::open(&site);
+    let loads = Loads::start(&site);
+    for _ in 0..5 {
+        let wanted = site.rotate();
+        let target = site.https(&["http/1.1"]);
+        let shown = || place.topology.client.block_on(async || Connection::open(&target).await);
+        site.node
+            .wait("the new certificate", |_| (shown().ok()?.certificate? == wanted).then_some(()))
+            .unwrap();
+    }
+    held.exchange();
+    loads.stop().undisturbed();
+}
+
+/// Whether the listener that comes and goes answers.
+fn site_answers(place: &Place, target: &Target) -> Option<()> {
+    let reply = get(&place.topology.client, target, HOST, "/").ok()?;
+    (reply.status == 200).then_some(())
+}

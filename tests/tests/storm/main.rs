@@ -1,0 +1,13 @@
+//! Storms: agent and proxy die, are upgraded and replaced, and everything that can change does, while clients are at
+//! work. Each failed request is accounted for; nothing may fail that is not named here.
+#![expect(clippy::unwrap_used, reason = "a test ends where something unexpected is")]
+
+mod agent;
+mod change;
+mod place;
+mod proxy;
+
+use std::time::Duration;
+
+/// Long enough for hundreds of requests.
+const CALM: Duration = Duration::from_millis(300);
