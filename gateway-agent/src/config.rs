@@ -2,6 +2,8 @@
 
 mod file;
 mod host;
+#[cfg(test)]
+mod reference;
 mod resolve;
 mod settings;
 

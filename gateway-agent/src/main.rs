@@ -1,11 +1,15 @@
 //! gateway-agent: reconciles Gateway API objects into the kernel and the proxy of this node.
-#![expect(clippy::print_stderr, reason = "errors before and after the log")]
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "errors before and after the log; CRDs to standard output"
+)]
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use gateway_agent::config::{Config, EXAMPLES, Flags};
-use gateway_agent::{app, telemetry};
+use gateway_agent::{app, crds, telemetry};
 
 #[derive(Parser)]
 #[command(name = "gateway-agent", version, about, max_term_width = 110)]
@@ -21,12 +25,15 @@ enum Command {
     Run(Box<Flags>),
     /// Remove routes, programs, maps and proxies of this node; takes the flags that `run` had.
     Cleanup(Box<Flags>),
+    /// Print the CustomResourceDefinitions of this version.
+    Crds,
 }
 
 fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Run(flags) => start(*flags).and_then(|config| block_on(app::run(config))),
         Command::Cleanup(flags) => start(*flags).and_then(|config| block_on(app::cleanup(&config))),
+        Command::Crds => crds::yaml().map(|yaml| print!("{yaml}")),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

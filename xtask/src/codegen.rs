@@ -1,5 +1,8 @@
-//! `cargo xtask codegen`: the Gateway API types out of the CRDs of its Go module, by kopium.
+//! `cargo xtask codegen`: types and schemas of the Gateway API out of the CRDs of its Go module; our own CRDs out of our
+//! types.
 #![expect(clippy::print_stdout, reason = "a task talks to its user")]
+
+mod schema;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,24 +44,46 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let folder = crds()?;
     let kopium = kopium()?;
-    let mut stale = Vec::new();
+    let mut outputs = Vec::new();
     for (group, plural, version) in KINDS {
         let text = generate(&kopium, &folder, group, plural, version)?;
-        let path = workspace::root().join(format!("gateway-agent/api/src/{plural}.rs"));
+        outputs.push((format!("gateway-agent/api/src/{plural}.rs"), text));
+    }
+    outputs.push(("gateway-agent/src/source/schema/gateway-api.json".to_owned(), schema::generate(&folder)?));
+    outputs.push(("manifests/crds/gatehouse.dev.yaml".to_owned(), own_crds()?));
+    let mut stale = Vec::new();
+    for (name, text) in outputs {
+        let path = workspace::root().join(&name);
         if fs::read_to_string(&path).is_ok_and(|old| old == text) {
             continue;
         }
-        stale.push(plural);
         if !args.check {
             fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
         }
+        stale.push(name);
     }
     match (stale.is_empty(), args.check) {
-        (true, _) => println!("codegen: all types are those of {MODULE} {VERSION}"),
+        (true, _) => println!("codegen: everything is that of {MODULE} {VERSION}"),
         (false, false) => println!("codegen: wrote {}", stale.join(", ")),
         (false, true) => bail!("codegen: run `cargo xtask codegen`; these differ: {}", stale.join(", ")),
     }
     Ok(())
+}
+
+/// The agent knows the schema of its own kinds.
+fn own_crds() -> Result<String> {
+    let mut agent = Command::new("cargo");
+    agent.current_dir(workspace::root());
+    output(agent.args([
+        "run",
+        "--quiet",
+        "--package",
+        "gateway-agent",
+        "--bin",
+        "gateway-agent",
+        "--",
+        "crds",
+    ]))
 }
 
 /// The folder of the CRDs in Go's module cache.

@@ -23,6 +23,7 @@ pub use validate::{Parameters, validate};
     kind = "GatewayParameters",
     plural = "gatewayparameters",
     category = "gateway-api",
+    doc = "What the Gateway API has no field for, per Gateway.",
     namespaced,
     derive = "PartialEq"
 )]

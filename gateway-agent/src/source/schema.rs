@@ -31,7 +31,7 @@ pub(super) fn has(kind: Kind) -> bool {
 
 fn load() -> BTreeMap<String, Schema> {
     let mut schemas: BTreeMap<String, Schema> = serde_json::from_str(GATEWAY_API).unwrap_or_default();
-    let own = crate::crds::definitions().into_iter().filter_map(|(_, crd)| {
+    let own = crate::crds::definitions().into_iter().filter_map(|crd| {
         let kind = crd.pointer("/spec/names/kind")?.as_str()?.to_owned();
         let spec = crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec")?;
         Some((kind, serde_json::from_value(spec.clone()).ok()?))

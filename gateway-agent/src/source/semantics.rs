@@ -47,7 +47,8 @@ fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
 fn unique(items: &[(Path, String)], problems: &mut Problems) {
     for (index, (path, key)) in items.iter().enumerate() {
         if items[..index].iter().any(|(_, earlier)| earlier == key) {
-            problems.push((path.clone(), format!("has the same {key} as an earlier one; keep one of the two")));
+            problems
+                .push((path.clone(), format!("has the same {key} as an earlier one; keep one of the two")));
         }
     }
 }

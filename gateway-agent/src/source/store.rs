@@ -23,6 +23,8 @@ pub(super) struct Store {
     /// Objects by namespace, for namespaces that no file declares.
     population: BTreeMap<String, usize>,
     touched: BTreeSet<ObjectKey>,
+    /// Objects in more than one file.
+    contested: BTreeSet<ObjectKey>,
 }
 
 #[derive(Default)]
@@ -59,7 +61,11 @@ impl Store {
             self.release(&key, path);
         }
         for key in objects.keys() {
-            self.holders.entry(key.clone()).or_default().insert(path.to_owned());
+            let holders = self.holders.entry(key.clone()).or_default();
+            holders.insert(path.to_owned());
+            if holders.len() > 1 {
+                self.contested.insert(key.clone());
+            }
             self.touched.insert(key.clone());
         }
         self.files.insert(path.to_owned(), File { objects, errors: parsed.errors });
@@ -98,22 +104,24 @@ impl Store {
     /// Everything that is wrong now.
     pub(super) fn errors(&self) -> Arc<[SourceError]> {
         let mut errors: Vec<_> = self.files.values().flat_map(|file| file.errors.iter().cloned()).collect();
-        for (key, paths) in self.holders.iter().filter(|(_, paths)| paths.len() > 1) {
-            let mut paths = paths.iter();
-            let Some(first) = paths.next() else { continue };
-            for path in paths {
-                errors.push(SourceError {
-                    path: path.clone(),
-                    line: self.files.get(path).and_then(|file| file.objects.get(key)).map(|found| found.line),
-                    document: None,
-                    object: Some(key.to_string()),
-                    field: None,
-                    message: format!("is in {} too, which is used; remove one of the two", first.display()),
-                });
-            }
-        }
+        errors.extend(self.contested.iter().flat_map(|key| self.losers(key)));
         errors.sort();
         errors.into()
+    }
+
+    /// Says to every file but the first that it is not used.
+    fn losers(&self, key: &ObjectKey) -> Vec<SourceError> {
+        let mut paths = self.holders.get(key).into_iter().flatten();
+        let Some(first) = paths.next() else { return Vec::new() };
+        let error = |path: &PathBuf| SourceError {
+            path: path.clone(),
+            line: self.files.get(path).and_then(|file| file.objects.get(key)).map(|found| found.line),
+            document: None,
+            object: Some(key.to_string()),
+            field: None,
+            message: format!("is in {} too, which is used; remove one of the two", first.display()),
+        };
+        paths.map(error).collect()
     }
 
     pub(super) fn paths(&self) -> impl Iterator<Item = &PathBuf> {
@@ -123,6 +131,9 @@ impl Store {
     fn release(&mut self, key: &ObjectKey, path: &Path) {
         if let Some(paths) = self.holders.get_mut(key) {
             paths.remove(path);
+            if paths.len() < 2 {
+                self.contested.remove(key);
+            }
             if paths.is_empty() {
                 self.holders.remove(key);
             }
@@ -261,5 +272,133 @@ fn metadata_mut(object: &mut Object) -> &mut ObjectMeta {
         Object::Service(o) => &mut o.metadata,
         Object::EndpointSlice(o) => &mut o.metadata,
         Object::Secret(o) => &mut o.metadata,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::*;
+
+    fn gateway(name: &str, namespace: &str, port: u16) -> String {
+        format!(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+             spec: {{gatewayClassName: g, listeners: [{{name: a, port: {port}, protocol: HTTP}}]}}\n---\n"
+        )
+    }
+
+    impl Store {
+        fn file(&mut self, path: &str, text: &str) -> Vec<String> {
+            self.replace(Path::new(path), parse(Path::new(path), text.as_bytes()));
+            self.news()
+        }
+
+        fn news(&mut self) -> Vec<String> {
+            let line = |event: &Event| match event {
+                Event::Apply(Object::Gateway(gateway)) => {
+                    let generation = gateway.metadata.generation.unwrap_or(0);
+                    let port = gateway.spec.listeners[0].port;
+                    format!("+{} port {port} generation {generation}", event_key(event).name)
+                }
+                Event::Apply(_) => format!("+{}", event_key(event)),
+                Event::Delete(key) => format!("-{key}"),
+            };
+            self.settle().events.iter().map(line).collect()
+        }
+
+        fn complaints(&self) -> Vec<String> {
+            self.errors().iter().map(ToString::to_string).collect()
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_there_while_anything_is_in_it() {
+        let mut store = Store::default();
+        assert_eq!(
+            store.file("a", &gateway("x", "shop", 1)),
+            ["+shop/x port 1 generation 1", "+Namespace shop"]
+        );
+        assert_eq!(store.file("b", &gateway("y", "shop", 1)), ["+shop/y port 1 generation 1"]);
+        let declared = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {team: a}}\n";
+        assert_eq!(store.file("n", declared), ["+Namespace shop"]);
+        assert_eq!(store.file("n", ""), ["+Namespace shop"]);
+        store.remove(Path::new("a"));
+        assert_eq!(store.news(), ["-Gateway shop/x"]);
+        store.remove(Path::new("b"));
+        assert_eq!(store.news(), ["-Gateway shop/y", "-Namespace shop"]);
+        assert!(store.population.is_empty() && store.holders.is_empty() && store.told.is_empty());
+    }
+
+    #[test]
+    fn a_generation_counts_changes_of_the_spec() {
+        let mut store = Store::default();
+        store.file("a", &gateway("x", "shop", 1));
+        assert_eq!(store.file("a", &gateway("x", "shop", 1)), Vec::<String>::new());
+        assert_eq!(store.file("a", &gateway("x", "shop", 2)), ["+shop/x port 2 generation 2"]);
+        let labelled = gateway("x", "shop", 2).replace("name: x", "name: x, labels: {a: b}");
+        assert_eq!(store.file("a", &labelled), ["+shop/x port 2 generation 2"]);
+        let numbered = gateway("x", "shop", 3).replace("name: x", "name: x, generation: 40");
+        assert_eq!(store.file("a", &numbered), ["+shop/x port 3 generation 40"]);
+    }
+
+    #[test]
+    fn the_first_file_keeps_an_object_that_is_in_two() {
+        let mut store = Store::default();
+        store.file("b", &gateway("x", "shop", 1));
+        assert_eq!(store.file("c", &gateway("x", "shop", 2)), Vec::<String>::new());
+        let complaint = |loser: &str, winner: &str| {
+            format!("{loser}:1: Gateway shop/x: is in {winner} too, which is used; remove one of the two")
+        };
+        assert_eq!(store.complaints(), [complaint("c", "b")]);
+        assert_eq!(store.file("a", &gateway("x", "shop", 3)), ["+shop/x port 3 generation 2"]);
+        assert_eq!(store.complaints(), [complaint("b", "a"), complaint("c", "a")]);
+        store.remove(Path::new("a"));
+        store.remove(Path::new("b"));
+        assert_eq!(store.news(), ["+shop/x port 2 generation 3"]);
+        assert_eq!(store.complaints(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_broken_stays_as_it_was() {
+        let mut store = Store::default();
+        let two = gateway("x", "shop", 1) + &gateway("y", "shop", 1);
+        store.file("a", &two);
+        // One object is wrong: it stays, the other changes.
+        let half = gateway("x", "shop", 0) + &gateway("y", "shop", 2);
+        assert_eq!(store.file("a", &half), ["+shop/y port 2 generation 2"]);
+        assert_eq!(store.complaints().len(), 1);
+        // One cannot be named: what is missing may be that one.
+        let nameless = gateway("x", "shop", 1).replace("name: x, ", "") + &gateway("y", "shop", 3);
+        assert_eq!(store.file("a", &nameless), ["+shop/y port 3 generation 3"]);
+        // The file says nothing at all, then something again.
+        assert_eq!(store.file("a", "{"), Vec::<String>::new());
+        assert_eq!(store.file("a", &gateway("y", "shop", 3)), ["-Gateway shop/x"]);
+        assert_eq!(store.complaints(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_keeps_its_objects() {
+        let mut store = Store::default();
+        store.file("a", &gateway("x", "shop", 1));
+        let message = "is on a broken disk".to_owned();
+        let error =
+            SourceError { path: "a".into(), line: None, document: None, object: None, field: None, message };
+        store.keep(Path::new("a"), error);
+        assert_eq!(store.news(), Vec::<String>::new());
+        assert_eq!(store.complaints(), ["a: is on a broken disk"]);
+    }
+
+    #[test]
+    fn the_examples_are_right() {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/examples");
+        let mut count = 0;
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let parsed = parse(&path, &std::fs::read(&path).unwrap());
+            let errors: Vec<_> = parsed.errors.iter().map(ToString::to_string).collect();
+            assert_eq!(errors, Vec::<String>::new());
+            count += parsed.objects.len();
+        }
+        assert!(count > 5);
     }
 }

@@ -118,13 +118,18 @@ impl Watch {
         origins.set(changes.origins);
         let mut errors = self.store.errors();
         if !self.tree_errors.is_empty() {
-            errors = self.tree_errors.iter().chain(errors.iter()).cloned().collect();
+            let mut all: Vec<_> = self.tree_errors.iter().chain(errors.iter()).cloned().collect();
+            all.sort();
+            errors = all.into();
         }
         let news = self.told_errors.as_ref() != Some(&errors);
         if changes.events.is_empty() && !news {
             return true;
         }
-        self.told_errors = Some(errors.clone());
+        let told = self.told_errors.replace(errors.clone()).unwrap_or_default();
+        for error in errors.iter().filter(|error| told.binary_search(error).is_err()) {
+            warn!(%error, "source");
+        }
         updates.blocking_send(Update { events: changes.events, errors }).is_ok()
     }
 

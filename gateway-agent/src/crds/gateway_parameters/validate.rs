@@ -480,7 +480,7 @@ mod tests {
             ("limits", "streams", limits.streams.to_string()),
             ("limits", "udpSessions", limits.udp_sessions.to_string()),
         ];
-        let crd = &crate::crds::definitions()[0].1;
+        let crd = &crate::crds::definitions()[0];
         for (section, field, default) in want {
             let pointer = format!(
                 "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/{section}/properties/{field}/description"

@@ -9,7 +9,8 @@ pub(super) fn check(spec: &Value, problems: &mut Problems) {
     let mut places = Vec::new();
     for (path, listener) in items(spec, &Path::key("spec"), "listeners") {
         check_listener(listener, &path, problems);
-        let hostname = text(listener, "hostname").map(|name| format!(" and hostname {name:?}")).unwrap_or_default();
+        let hostname =
+            text(listener, "hostname").map(|name| format!(" and hostname {name:?}")).unwrap_or_default();
         let port = listener.get("port").and_then(Value::as_i64).unwrap_or_default();
         let protocol = text(listener, "protocol").unwrap_or_default();
         places.push((path, format!("port {port}, protocol {protocol}{hostname}")));
@@ -31,7 +32,8 @@ fn check_listener(listener: &Value, path: &Path, problems: &mut Problems) {
         problems.push((path.then("tls"), format!("does not go with protocol {protocol}; use HTTPS or TLS")));
     }
     if text(listener, "hostname").is_some_and(|name| !name.is_empty()) && matches!(protocol, "TCP" | "UDP") {
-        let message = format!("does not go with protocol {protocol}, whose connections carry no name; remove it");
+        let message =
+            format!("does not go with protocol {protocol}, whose connections carry no name; remove it");
         problems.push((path.then("hostname"), message));
     }
     if protocol == "TLS" && tls.is_none() {

@@ -136,7 +136,9 @@ fn check_filter(filter: &Value, path: &Path, problems: &mut Problems) {
 
 fn check_modifier(modifier: &Value, path: &Path, problems: &mut Problems) {
     let kind = text(modifier, "type").unwrap_or_default();
-    for (name, field) in [("ReplaceFullPath", "replaceFullPath"), ("ReplacePrefixMatch", "replacePrefixMatch")] {
+    for (name, field) in
+        [("ReplaceFullPath", "replaceFullPath"), ("ReplacePrefixMatch", "replacePrefixMatch")]
+    {
         match (name == kind, modifier.get(field).is_some()) {
             (true, false) => problems.push((path.then(field), format!("is required with type {kind}"))),
             (false, true) => {

@@ -30,7 +30,8 @@ pub(super) fn port_of_service(reference: &Value, path: &Path, problems: &mut Pro
 
 /// Two references to one parent must name different sections or ports of it.
 fn parents(parents: &[(Path, &Value)], problems: &mut Problems) {
-    let parent = |p: &Value| ["group", "kind", "namespace", "name"].map(|f| text(p, f).unwrap_or_default().to_owned());
+    let parent =
+        |p: &Value| ["group", "kind", "namespace", "name"].map(|f| text(p, f).unwrap_or_default().to_owned());
     let section = |p: &Value| text(p, "sectionName").unwrap_or_default().to_owned();
     let port = |p: &Value| p.get("port").and_then(Value::as_i64).unwrap_or_default();
     for (index, (path, one)) in parents.iter().enumerate() {
@@ -40,7 +41,8 @@ fn parents(parents: &[(Path, &Value)], problems: &mut Problems) {
             let told_apart_by_section = !sections.0.is_empty() && !sections.1.is_empty();
             let told_apart_by_port = ports.0 != 0 && ports.1 != 0;
             if !told_apart_by_section && !told_apart_by_port {
-                let message = "refers to the parent of an earlier one; both need a sectionName, or both a port";
+                let message =
+                    "refers to the parent of an earlier one; both need a sectionName, or both a port";
                 problems.push((path.clone(), message.to_owned()));
             } else if sections.0 == sections.1 && ports.0 == ports.1 {
                 problems.push((path.clone(), "is the same as an earlier one; remove it".to_owned()));

@@ -25,21 +25,27 @@ fn references() {
         Kind::TcpRoute,
         &[
             ("rules: [{backendRefs: [{name: a, port: 1}]}]", &[]),
-            ("rules: [{backendRefs: [{name: a}]}]", &["spec.rules[0].backendRefs[0].port: is required for a Service"]),
+            (
+                "rules: [{backendRefs: [{name: a}]}]",
+                &["spec.rules[0].backendRefs[0].port: is required for a Service"],
+            ),
             ("rules: [{backendRefs: [{name: a, kind: Pool, group: x.example}]}]", &[]),
             (
-                "{parentRefs: [{name: a}, {name: a}], rules: [{backendRefs: []}]}",
+                "{parentRefs: [{name: a}, {name: a}], rules: [{backendRefs: [{name: a, port: 1}]}]}",
                 &["spec.parentRefs[1]: refers to the parent of an earlier one; both need a sectionName"],
             ),
             (
-                "{parentRefs: [{name: a, sectionName: x}, {name: a}], rules: [{backendRefs: []}]}",
+                "{parentRefs: [{name: a, sectionName: x}, {name: a}], rules: [{backendRefs: [{name: a, port: 1}]}]}",
                 &["spec.parentRefs[1]: refers to the parent of an earlier one; both need a sectionName"],
             ),
             (
-                "{parentRefs: [{name: a, port: 1}, {name: a, port: 1}], rules: [{backendRefs: []}]}",
+                "{parentRefs: [{name: a, port: 1}, {name: a, port: 1}], rules: [{backendRefs: [{name: a, port: 1}]}]}",
                 &["spec.parentRefs[1]: is the same as an earlier one"],
             ),
-            ("{parentRefs: [{name: a, port: 1}, {name: a, port: 2}, {name: b}], rules: [{backendRefs: []}]}", &[]),
+            (
+                "{parentRefs: [{name: a, port: 1}, {name: a, port: 2}, {name: b}], rules: [{backendRefs: [{name: a, port: 1}]}]}",
+                &[],
+            ),
         ],
     );
 }
@@ -48,7 +54,10 @@ fn references() {
 fn listeners() {
     let gateway = |listeners: &str| format!("{{gatewayClassName: g, listeners: [{listeners}]}}");
     let check = |listeners: &str, want: &[&str]| check(Kind::Gateway, &[(&gateway(listeners), want)]);
-    check("{name: a, port: 80, protocol: HTTP}, {name: b, port: 80, protocol: HTTP, hostname: x.example}", &[]);
+    check(
+        "{name: a, port: 80, protocol: HTTP}, {name: b, port: 80, protocol: HTTP, hostname: x.example}",
+        &[],
+    );
     check(
         "{name: a, port: 80, protocol: HTTP}, {name: b, port: 80, protocol: HTTP}",
         &["spec.listeners[1]: has the same port 80, protocol HTTP as an earlier one"],
@@ -57,14 +66,23 @@ fn listeners() {
         "{name: a, port: 80, protocol: HTTP, tls: {certificateRefs: [{name: c}]}}",
         &["spec.listeners[0].tls: does not go with protocol HTTP"],
     );
-    check("{name: a, port: 80, protocol: TCP, hostname: x.example}", &["spec.listeners[0].hostname: does not go"]);
+    check(
+        "{name: a, port: 80, protocol: TCP, hostname: x.example}",
+        &["spec.listeners[0].hostname: does not go"],
+    );
     check("{name: a, port: 80, protocol: TLS}", &["spec.listeners[0].tls: is required with protocol TLS"]);
-    check("{name: a, port: 80, protocol: HTTPS, tls: {mode: Passthrough}}", &["spec.listeners[0].tls.mode: must be"]);
-    check("{name: a, port: 80, protocol: HTTPS, tls: {}}", &["spec.listeners[0].tls.certificateRefs: is required"]);
+    check(
+        "{name: a, port: 80, protocol: HTTPS, tls: {mode: Passthrough}}",
+        &["spec.listeners[0].tls.mode: must be"],
+    );
+    check(
+        "{name: a, port: 80, protocol: HTTPS, tls: {}}",
+        &["spec.listeners[0].tls.certificateRefs: is required"],
+    );
     super::tests::check(
         Kind::Gateway,
         &[(
-            "{gatewayClassName: g, listeners: [], addresses: [{value: 192.0.2.1}, {value: 192.0.2.1}]}",
+            "{gatewayClassName: g, listeners: [{name: a, port: 1, protocol: TCP}], addresses: [{value: 192.0.2.1}, {value: 192.0.2.1}]}",
             &["spec.addresses[1]: has the same IPAddress \"192.0.2.1\" as an earlier one"],
         )],
     );
@@ -96,14 +114,21 @@ fn filters_and_timeouts() {
     let redirect = "{type: RequestRedirect, requestRedirect: {hostname: x.example}}";
     let rewrite = "{type: URLRewrite, urlRewrite: {hostname: x.example}}";
     let prefix = "{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /x}}}";
-    let check = |rule: &str, want: &[&str]| check(Kind::HttpRoute, &[(&format!("rules: [{{{rule}}}]"), want)]);
+    let check =
+        |rule: &str, want: &[&str]| check(Kind::HttpRoute, &[(&format!("rules: [{{{rule}}}]"), want)]);
     check(&format!("filters: [{redirect}]"), &[]);
     check(
         &format!("filters: [{redirect}], backendRefs: [{{name: a, port: 1}}]"),
         &["spec.rules[0].filters[0].requestRedirect: does not go with backendRefs"],
     );
-    check(&format!("filters: [{redirect}, {rewrite}]"), &["spec.rules[0].filters: has RequestRedirect and URLRewrite"]);
-    check(&format!("filters: [{rewrite}, {rewrite}]"), &["spec.rules[0].filters: has URLRewrite more than once"]);
+    check(
+        &format!("filters: [{redirect}, {rewrite}]"),
+        &["spec.rules[0].filters: has RequestRedirect and URLRewrite"],
+    );
+    check(
+        &format!("filters: [{rewrite}, {rewrite}]"),
+        &["spec.rules[0].filters: has URLRewrite more than once"],
+    );
     check(
         "filters: [{type: URLRewrite, requestRedirect: {}}]",
         &[
@@ -121,7 +146,9 @@ fn filters_and_timeouts() {
         &["spec.rules[0].filters[0].urlRewrite.path: ReplacePrefixMatch needs a rule with exactly one match"],
     );
     check(
-        &format!("backendRefs: [{{name: a, port: 1, filters: [{prefix}]}}], matches: [{{}}, {{method: GET}}]"),
+        &format!(
+            "backendRefs: [{{name: a, port: 1, filters: [{prefix}]}}], matches: [{{}}, {{method: GET}}]"
+        ),
         &["spec.rules[0].backendRefs[0].filters[0].urlRewrite.path: ReplacePrefixMatch needs"],
     );
     check(
@@ -133,12 +160,18 @@ fn filters_and_timeouts() {
         ],
     );
     check("timeouts: {request: 0s, backendRequest: 1s}", &[]);
-    check("timeouts: {request: 1s, backendRequest: 2s}", &["spec.rules[0].timeouts.backendRequest: is longer"]);
+    check(
+        "timeouts: {request: 1s, backendRequest: 2s}",
+        &["spec.rules[0].timeouts.backendRequest: is longer"],
+    );
 }
 
 #[test]
 fn numbers_and_names_of_rules() {
-    check(Kind::HttpRoute, &[("rules: [{name: a}, {name: a}]", &["spec.rules[1].name: has the same name \"a\""])]);
+    check(
+        Kind::HttpRoute,
+        &[("rules: [{name: a}, {name: a}]", &["spec.rules[1].name: has the same name \"a\""])],
+    );
     let matches = vec!["{}"; 64].join(", ");
     let rules = vec![format!("{{matches: [{matches}]}}"); 3].join(", ");
     check(Kind::HttpRoute, &[(&format!("rules: [{rules}]"), &["spec.rules: have 192 matches"])]);
