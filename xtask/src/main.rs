@@ -10,6 +10,7 @@ mod setup;
 mod step;
 mod test;
 mod tidy;
+mod verify;
 mod workspace;
 
 use std::process::ExitCode;
@@ -35,6 +36,8 @@ enum Task {
     Demo(demo::Args),
     /// Runs every check and every test; ends with `N passed, N failed`
     Test(test::Args),
+    /// Loads the eBPF programs into the kernel and holds them to their instruction budgets
+    Verify(verify::Args),
     /// Checks the rules of the house that compiler and clippy do not know
     Tidy,
     /// Compares CPU, throughput and latency with HAProxy and nginx
@@ -58,6 +61,7 @@ fn run(cli: Cli) -> Result<()> {
         Task::Setup(args) => setup::run(&args, &cli.homes),
         Task::Demo(args) => demo::run(&args, &cli.homes),
         Task::Test(args) => test::run(&args, &cli.homes),
+        Task::Verify(args) => verify::run(&args),
         Task::Tidy => tidy::run(),
         Task::Bench(args) => bench::run(&args, &cli.homes),
         Task::Codegen(args) => codegen::run(&args),
