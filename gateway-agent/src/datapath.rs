@@ -294,6 +294,9 @@ impl Datapath {
         let wanted: BTreeMap<u32, &str> =
             wanted.into_iter().map(|device| (device.index, device.name.as_str())).collect();
         let mut problems = BTreeMap::new();
+        if !self.settled {
+            self.clear_filters(&wanted);
+        }
         for (index, name) in &wanted {
             if let Err(error) = self.attach(*index, name) {
                 problems.insert((*name).to_owned(), error.to_string());
@@ -315,8 +318,22 @@ impl Datapath {
         problems
     }
 
+    /// Filters have no pins: those that a predecessor left on devices that are not wanted any more, or that TCX links take
+    /// the place of, are found by looking everywhere once.
+    fn clear_filters(&self, wanted: &BTreeMap<u32, &str>) {
+        for name in pins::names_in("/sys/class/net".as_ref()) {
+            let keep = self.tc == TcKind::Netlink && wanted.values().any(|wanted| *wanted == name);
+            if let Some(error) = (!keep).then(|| links::detach_netlink(&name)).and_then(Result::err) {
+                tracing::debug!(device = name, %error, "filters of the device not listed");
+            }
+        }
+    }
+
     fn attach(&mut self, index: u32, name: &str) -> Result<(), Error> {
         links::ensure_tc(&mut self.ebpf, &self.pins, name, index, self.tc)?;
+        if self.tc == TcKind::Netlink {
+            links::detach_tc(&self.pins, index)?;
+        }
         links::ensure_xdp(&mut self.ebpf, &self.pins, index, self.xdp)
     }
 

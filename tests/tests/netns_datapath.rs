@@ -15,6 +15,7 @@ use gatehouse_tests::netns::Netns;
 use gatehouse_tests::serving::{self, Answering, Seen, Vips, connect, exchange};
 use gatehouse_tests::topology::{CLIENT_V4, CLIENT_V6, Topology, Uplink, vip_v4, vip_v6};
 use gateway_agent::announce::{Announcer, Watch};
+use gateway_agent::datapath::facts::{self, Facts, Severity};
 use gateway_agent::datapath::programs::Program;
 use gateway_agent::datapath::selection::Selection;
 use gateway_agent::datapath::view::{View, VipView};
@@ -302,8 +303,56 @@ fn netlink_filters_serve_and_are_replaced_too() {
         }
     });
     assert!(packets(&bench) > before, "the packets did not pass the filter");
-    let names: Vec<_> = bench.programs().into_iter().map(|program| program.hook).collect();
-    assert!(names.contains(&"sk_lookup".to_owned()), "{names:?}");
+    assert_eq!(hooks(&bench), ["sk_lookup", "clsact ingress"]);
+    // TCX takes the filter's place, and the filter its place again.
+    bench.restart(&Config::default());
+    assert_eq!(hooks(&bench), ["sk_lookup", "tcx ingress"]);
+    assert_eq!(filters(&bench), 0);
+    bench.restart(&config);
+    assert_eq!(hooks(&bench), ["sk_lookup", "clsact ingress"]);
+    assert_eq!(filters(&bench), 1);
+    // A restarted agent that wants no device any more finds the filter without a pin.
+    let none = Globs { exclude: vec!["*".to_owned()], ..Globs::default() };
+    bench.datapath = Some(serving::open(bench.node(), &config).unwrap());
+    let Bench { topology, desired, answering, datapath } = &mut bench;
+    let datapath = datapath.as_mut().unwrap();
+    serving::apply(&topology.node, datapath, desired, &answering.sockets, &none).unwrap();
+    assert_eq!(filters(&bench), 0);
+}
+
+fn hooks(bench: &Bench) -> Vec<String> {
+    bench.programs().into_iter().map(|program| program.hook).collect()
+}
+
+/// Filters of ours at the ingress of `eth0`, as tc(8) sees them.
+fn filters(bench: &Bench) -> usize {
+    let mut tc = bench.node().command("tc").unwrap();
+    let output = tc.args(["filter", "show", "dev", "eth0", "ingress"]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().matches("handle 0x6768 gh_ingress").count()
+}
+
+#[test]
+fn doctor_finds_a_served_node_healthy_and_names_what_is_broken() {
+    let mut bench = Bench::start(&Config::default());
+    let node = bench.node();
+    let gather = |bench: &Bench| {
+        let devices = bench.node().block_on(async || Announcer::open().unwrap().devices().await).unwrap();
+        bench.node().run(|| Facts::gather(&bench.root(), &devices, &Globs::default()))
+    };
+    let worse = |facts: &Facts| -> Vec<String> {
+        let findings = facts::check(facts).into_iter().filter(|finding| finding.severity > Severity::Info);
+        findings.map(|finding| finding.subject).collect()
+    };
+    let facts = gather(&bench);
+    assert_eq!(worse(&facts), Vec::<String>::new(), "{:#?}", facts::check(&facts));
+    assert_eq!(facts.ports, [(Proto::Tcp, 80), (Proto::Tcp, TCP), (Proto::Udp, UDP)]);
+    assert_eq!(facts.devices.len(), 1);
+
+    node.sysctl("net.ipv4.tcp_syncookies", "0").unwrap();
+    std::fs::remove_file(bench.root().join("v1/links/gh_lookup")).unwrap();
+    node.ip("link set eth0 down").unwrap();
+    bench.datapath = None;
+    assert_eq!(worse(&gather(&bench)), ["gh_lookup", "eth0", "net.ipv4.tcp_syncookies"]);
 }
 
 #[test]
@@ -319,8 +368,7 @@ fn xdp_denies_and_says_how_it_is_attached() {
         check(&bench.topology.client.run(|| connect(v6)).unwrap(), v6);
         let denied = bench.view().drops().unwrap().into_iter().find(|drop| drop.reason == "denied").unwrap();
         assert!(denied.count > 0);
-        let hooks: Vec<_> = bench.programs().into_iter().map(|program| program.hook).collect();
-        assert!(hooks.contains(&format!("xdp {}", kind.name())), "{hooks:?}");
+        assert!(hooks(&bench).contains(&format!("xdp {}", kind.name())), "{:?}", hooks(&bench));
 
         bench.restart(&Config { deny: BTreeSet::new(), ..config });
         assert!(bench.view().deny().unwrap().is_empty());

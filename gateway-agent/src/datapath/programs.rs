@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
+use aya::maps::MapInfo;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType, loaded_programs};
 use aya::sys::{Stats, enable_stats};
-use gateway_common::abi::names::{PROGRAM_INGRESS, PROGRAM_LOOKUP};
+use gateway_common::abi::names::{PROGRAM_INGRESS, PROGRAM_LOOKUP, VIPS};
 use rustix::net::netdevice::index_to_name;
 use rustix::net::{AddressFamily, SocketType, socket};
 use serde::{Deserialize, Serialize};
@@ -55,7 +56,7 @@ pub fn list(pins: &Pins) -> Result<Vec<Program>, Error> {
         let hook = format!("xdp {}", kind.name());
         found.extend(at_hook(&hook, Some(&device), &[id], Some(id), &infos));
     }
-    found.extend(netlink_filters(&found, &infos));
+    found.extend(netlink_filters(pins, &found, &infos));
     Ok(found)
 }
 
@@ -118,15 +119,21 @@ fn at_hook(
     ids.iter().enumerate().map(of).collect()
 }
 
-/// Programs of our names that no link holds: filters of the `clsact` qdisc, on kernels without TCX.
-fn netlink_filters(linked: &[Program], infos: &BTreeMap<u32, ProgramInfo>) -> Vec<Program> {
+/// Ingress programs on our maps that no link holds: filters of the `clsact` qdisc, on kernels without TCX.
+fn netlink_filters(pins: &Pins, linked: &[Program], infos: &BTreeMap<u32, ProgramInfo>) -> Vec<Program> {
+    let Ok(vips) = MapInfo::from_pin(pins.map(VIPS)) else { return Vec::new() };
+    let on_our_maps =
+        |info: &&ProgramInfo| matches!(info.map_ids(), Ok(Some(ids)) if ids.contains(&vips.id()));
     let tcx = linked.iter().any(|program| program.hook == "tcx ingress");
-    let ids: Vec<u32> = infos
+    // All devices carry the newest; the one before may be loaded still, a grace period long.
+    let newest = infos
         .values()
         .filter(|info| !tcx && info.name_as_str() == Some(PROGRAM_INGRESS))
+        .filter(on_our_maps)
         .map(ProgramInfo::id)
         .filter(|id| linked.iter().all(|program| program.id != *id))
-        .collect();
+        .max();
+    let ids: Vec<u32> = newest.into_iter().collect();
     let mut found = at_hook("clsact ingress", None, &ids, None, infos);
     for program in &mut found {
         program.ours = true;
