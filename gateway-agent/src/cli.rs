@@ -5,7 +5,9 @@ mod backend;
 mod client;
 mod completion;
 mod conn;
+mod doctor;
 mod drops;
+mod explain;
 mod get;
 mod listener;
 mod map;
@@ -40,6 +42,7 @@ pub struct Gatectl {
 }
 
 const EXAMPLES: &str = "Examples:
+  gatectl explain 203.0.113.10:443 --from 198.51.100.7   why does this connection (not) work?
   gatectl route test --host shop.example.com --path /cart
   gatectl conn list -o json
   gatectl drops --watch";
@@ -62,6 +65,8 @@ pub enum Command {
     #[command(subcommand)]
     Backend(backend::Command),
     Drops(drops::Drops),
+    Explain(explain::Explain),
+    Doctor(doctor::Doctor),
     /// The kernel's maps.
     #[command(subcommand)]
     Map(map::Command),
@@ -80,6 +85,8 @@ pub fn run(gatectl: Gatectl) -> ExitCode {
     let Gatectl { paths, output, command } = gatectl;
     let result = match command {
         Command::Vip(command) => vip::run(&command, &paths, output),
+        Command::Explain(command) => explain::run(&command, &paths, output),
+        Command::Doctor(command) => doctor::run(&command, &paths, output),
         Command::Drops(command) => drops::run(&command, &paths, output),
         Command::Map(command) => map::run(&command, &paths, output),
         Command::Prog(command) => prog::run(&command, &paths, output),

@@ -64,6 +64,8 @@ pub struct Reconciler {
     loaded: bool,
     changed: BTreeSet<ObjectKey>,
     devices_changed: bool,
+    /// Something happened that others may want to see.
+    news: bool,
     datapath: Datapath,
     /// Since when the kernel waits for the proxies to follow.
     unsettled: Option<Instant>,
@@ -91,6 +93,7 @@ impl Reconciler {
             loaded: false,
             changed: BTreeSet::new(),
             devices_changed: true,
+            news: true,
             datapath: Datapath::default(),
             unsettled: None,
             outcomes: Outcomes::default(),
@@ -102,6 +105,7 @@ impl Reconciler {
 
     /// Takes one input in, without acting on it.
     pub fn take(&mut self, input: Input, now: Instant) {
+        self.news |= !matches!(input, Input::Tick);
         match input {
             Input::Objects(update) => self.take_objects(update, now),
             Input::Proxy(event) => self.take_proxy(event, now),
@@ -139,9 +143,10 @@ impl Reconciler {
             && (self.parts.proxies.follow(self.generation) || now.duration_since(since) >= PATIENCE)
         {
             self.unsettled = None;
+            self.news = true;
             self.settle().await;
         }
-        if self.unsettled.is_none() {
+        if self.unsettled.is_none() && std::mem::take(&mut self.news) {
             self.publish();
         }
     }

@@ -1,0 +1,479 @@
+//! The chain from a client's packet to a backend, link by link: pure. Stops at the first broken link.
+
+use std::net::{IpAddr, SocketAddr};
+
+use gateway_common::abi::Proto;
+use serde::Serialize;
+
+/// A link of the chain, in order. The exit code of `gatectl explain` is that of the first broken one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Stage {
+    Agent,
+    Address,
+    Kernel,
+    Route,
+    Device,
+    Port,
+    Socket,
+    Proxy,
+    Generation,
+    Listener,
+    Routing,
+    Endpoints,
+    Backend,
+    System,
+}
+
+impl Stage {
+    pub(super) const ALL: [Self; 14] = [
+        Self::Agent,
+        Self::Address,
+        Self::Kernel,
+        Self::Route,
+        Self::Device,
+        Self::Port,
+        Self::Socket,
+        Self::Proxy,
+        Self::Generation,
+        Self::Listener,
+        Self::Routing,
+        Self::Endpoints,
+        Self::Backend,
+        Self::System,
+    ];
+
+    pub(super) const fn exit_code(self) -> u8 {
+        10 + self as u8
+    }
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Address => "address",
+            Self::Kernel => "kernel",
+            Self::Route => "route",
+            Self::Device => "device",
+            Self::Port => "port",
+            Self::Socket => "socket",
+            Self::Proxy => "proxy",
+            Self::Generation => "generation",
+            Self::Listener => "listener",
+            Self::Routing => "routing",
+            Self::Endpoints => "endpoints",
+            Self::Backend => "backend",
+            Self::System => "system",
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum State {
+    Ok,
+    /// Works, but not as it should.
+    Warning,
+    Broken,
+    /// Cannot be said, or does not apply.
+    Skipped,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Verdict {
+    pub(super) stage: Stage,
+    pub(super) state: State,
+    pub(super) text: String,
+    /// What to do; empty when all is well.
+    pub(super) remedy: String,
+}
+
+/// What the walk looks at, gathered from kernel, agent and proxy. `Err` is why something could not be found out.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    pub(super) vip: IpAddr,
+    pub(super) port: u16,
+    pub(super) proto: Proto,
+    pub(super) agent: Result<Agent, String>,
+    pub(super) holder: Option<Holder>,
+    pub(super) vip_in_kernel: Result<bool, String>,
+    pub(super) route: Result<bool, String>,
+    pub(super) device: Result<Device, String>,
+    pub(super) port_in_kernel: bool,
+    /// Other ports of the VIP that listen.
+    pub(super) ports: Vec<String>,
+    pub(super) drops_without_listener: bool,
+    pub(super) selected: Result<Selected, String>,
+    pub(super) proxy: Result<Proxy, String>,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) routing: Routing,
+    pub(super) endpoints: Vec<Endpoint>,
+    /// Errors that `gatectl doctor` finds.
+    pub(super) system: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Agent {
+    pub(super) generation: u64,
+    pub(super) errors: Vec<String>,
+}
+
+/// The Gateway that has the address.
+#[derive(Clone, Debug)]
+pub(super) struct Holder {
+    pub(super) name: String,
+    /// Its conditions that are not as one would wish.
+    pub(super) problem: Option<String>,
+}
+
+/// Where the client's packets arrive.
+#[derive(Clone, Debug)]
+pub(super) struct Device {
+    /// None: the client is this node or a Pod of it, and `sk_lookup` serves it.
+    pub(super) name: Option<String>,
+    pub(super) attached: bool,
+    pub(super) carrier: bool,
+    /// Devices that carry our program.
+    pub(super) all: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Selected {
+    Listener,
+    Rejected,
+    Passed,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Proxy {
+    pub(super) pid: u32,
+    pub(super) generation: u64,
+    pub(super) draining: bool,
+    pub(super) problems: Vec<String>,
+    /// Connections that wait to be accepted, and how many may: the fullest of its sockets.
+    pub(super) queue: Option<(u32, u32)>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Listener {
+    pub(super) gateway: String,
+    pub(super) name: String,
+    pub(super) protocol: String,
+    pub(super) routes: usize,
+    pub(super) certificates: usize,
+}
+
+/// What an HTTP request would get.
+#[derive(Clone, Debug)]
+pub(super) enum Routing {
+    /// No HTTP listener, or the host is encrypted.
+    NotHttp,
+    Answer {
+        host: String,
+        path: String,
+        status: Option<u16>,
+        route: Option<String>,
+    },
+    Unknown(String),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Endpoint {
+    pub(super) backend: String,
+    pub(super) address: SocketAddr,
+    pub(super) state: String,
+    /// None: not tried (UDP).
+    pub(super) reachable: Option<Result<(), String>>,
+}
+
+/// Verdicts up to the first broken link.
+pub(super) fn walk(facts: &Facts) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    for stage in Stage::ALL {
+        let (state, text, remedy) = judge(stage, facts);
+        verdicts.push(Verdict { stage, state, text, remedy });
+        if state == State::Broken {
+            break;
+        }
+    }
+    verdicts
+}
+
+type Judgement = (State, String, String);
+
+fn ok(text: impl Into<String>) -> Judgement {
+    (State::Ok, text.into(), String::new())
+}
+
+fn skipped(text: impl Into<String>) -> Judgement {
+    (State::Skipped, text.into(), String::new())
+}
+
+fn warning(text: impl Into<String>, remedy: impl Into<String>) -> Judgement {
+    (State::Warning, text.into(), remedy.into())
+}
+
+fn broken(text: impl Into<String>, remedy: impl Into<String>) -> Judgement {
+    (State::Broken, text.into(), remedy.into())
+}
+
+fn judge(stage: Stage, facts: &Facts) -> Judgement {
+    match stage {
+        Stage::Agent => agent(facts),
+        Stage::Address => address(facts),
+        Stage::Kernel => kernel(facts),
+        Stage::Route => route(facts),
+        Stage::Device => device(facts),
+        Stage::Port => port(facts),
+        Stage::Socket => socket(facts),
+        Stage::Proxy => proxy(facts),
+        Stage::Generation => generation(facts),
+        Stage::Listener => listener(facts),
+        Stage::Routing => routing(facts),
+        Stage::Endpoints => endpoints(facts),
+        Stage::Backend => backend(facts),
+        Stage::System => system(facts),
+    }
+}
+
+fn agent(facts: &Facts) -> Judgement {
+    match &facts.agent {
+        Err(_) => warning(
+            "the agent is not running; traffic goes on as it was configured last",
+            "start gateway-agent; its log says why it ended",
+        ),
+        Ok(agent) if !agent.errors.is_empty() => warning(agent.errors.join("; "), "see the agent's log"),
+        Ok(agent) => ok(format!("runs, generation {}", agent.generation)),
+    }
+}
+
+fn address(facts: &Facts) -> Judgement {
+    let vip = facts.vip;
+    match &facts.holder {
+        None => broken(
+            format!("no Gateway has the address {vip}"),
+            "`gatectl get gateways -o yaml` shows status.addresses; ask for it in spec.addresses, or add a pool that holds it (--address-pool)",
+        ),
+        Some(Holder { name, problem: Some(problem) }) => {
+            warning(format!("Gateway {name}, but {problem}"), format!("gatectl get gateway {}", last(name)))
+        }
+        Some(Holder { name, problem: None }) => ok(format!("Gateway {name}")),
+    }
+}
+
+fn last(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
+}
+
+fn kernel(facts: &Facts) -> Judgement {
+    match &facts.vip_in_kernel {
+        Ok(true) => ok("the VIP is in the kernel's map VIPS"),
+        Ok(false) => broken(
+            "the VIP is not in the kernel's map VIPS",
+            "is the Gateway Programmed? `gatectl get gateways`; the agent's log says what the kernel refused",
+        ),
+        Err(error) => broken(error.clone(), "start gateway-agent: it loads and pins the programs"),
+    }
+}
+
+fn route(facts: &Facts) -> Judgement {
+    let vip = facts.vip;
+    match &facts.route {
+        Ok(true) => ok("the VIP is local by an AnyIP route"),
+        Ok(false) => broken(
+            format!("no route makes {vip} local, so its packets are routed away"),
+            format!(
+                "start the agent, which restores it, or: ip route add local {vip} dev lo proto {}",
+                crate::announce::PROTOCOL
+            ),
+        ),
+        Err(error) => skipped(error.clone()),
+    }
+}
+
+fn device(facts: &Facts) -> Judgement {
+    let device = match &facts.device {
+        Ok(device) => device,
+        Err(error) => return skipped(error.clone()),
+    };
+    let all = device.all.join(", ");
+    match &device.name {
+        None if device.all.is_empty() => broken(
+            "our program runs on no device",
+            "name the devices with --device; `gatectl doctor` lists them",
+        ),
+        None => ok(format!("programs run on {all}")),
+        Some(name) if !device.carrier => {
+            broken(format!("{name} has no carrier"), "check cable, switch port or bond")
+        }
+        Some(name) if !device.attached => broken(
+            format!(
+                "the client's packets arrive on {name}, where our program does not run (it runs on {all})"
+            ),
+            format!("run the agent with --device '{name}'"),
+        ),
+        Some(name) => ok(format!("the client's packets arrive on {name}, where our program runs")),
+    }
+}
+
+fn port(facts: &Facts) -> Judgement {
+    let Facts { vip, port, proto, .. } = facts;
+    let name = proto.name();
+    if facts.port_in_kernel {
+        return ok(format!("{vip} port {port}/{name} has a socket slot"));
+    }
+    let fate = if facts.drops_without_listener { "dropped in silence" } else { "refused" };
+    let others = if facts.ports.is_empty() { "none".to_owned() } else { facts.ports.join(", ") };
+    broken(
+        format!(
+            "no listener on {vip} port {port}/{name}: clients are {fate}; ports with listeners: {others}"
+        ),
+        "add a listener with this port to the Gateway, or look at its conditions: `gatectl get gateways`",
+    )
+}
+
+fn socket(facts: &Facts) -> Judgement {
+    match &facts.selected {
+        Ok(Selected::Listener) => ok("the kernel's program selects the listening socket"),
+        Ok(Selected::Rejected) => broken(
+            "the slot is empty: no process holds the listening socket",
+            "start the agent; it opens the sockets and gives them to the proxy",
+        ),
+        Ok(Selected::Passed) => broken(
+            "sk_lookup does not take the VIP",
+            "another sk_lookup program may stand before ours: `gatectl prog list`",
+        ),
+        Err(error) => broken(
+            format!("the sk_lookup program cannot be asked: {error}"),
+            "its link is gone; start the agent, which attaches it again",
+        ),
+    }
+}
+
+fn proxy(facts: &Facts) -> Judgement {
+    match &facts.proxy {
+        Err(error) => broken(
+            format!("no proxy serves: {error}; connections wait in the listening sockets"),
+            "the agent starts it (--proxy spawn); its log says why it ended",
+        ),
+        Ok(proxy) if proxy.draining => broken(
+            format!("the proxy {} only drains", proxy.pid),
+            "start the agent, which starts a successor",
+        ),
+        Ok(Proxy { pid, queue: Some((waiting, most)), .. }) if waiting >= most && *most > 0 => broken(
+            format!("the accept queue of proxy {pid} is full ({waiting} of {most})"),
+            "the proxy is stuck or overloaded: see its CPU and log; `gatectl replace-proxy` starts another",
+        ),
+        Ok(proxy) => ok(format!("proxy {} accepts", proxy.pid)),
+    }
+}
+
+fn generation(facts: &Facts) -> Judgement {
+    let (Ok(agent), Ok(proxy)) = (&facts.agent, &facts.proxy) else {
+        return skipped("without the agent nobody knows the newest configuration");
+    };
+    if proxy.generation < agent.generation {
+        return broken(
+            format!("the proxy serves generation {}, the agent has {}", proxy.generation, agent.generation),
+            "wait a moment; if it stays, see the proxy's log and `gatectl replace-proxy`",
+        );
+    }
+    if !proxy.problems.is_empty() {
+        return warning(
+            format!("the proxy could not use: {}", proxy.problems.join("; ")),
+            "mend the objects named",
+        );
+    }
+    ok(format!("the proxy serves generation {}", proxy.generation))
+}
+
+fn listener(facts: &Facts) -> Judgement {
+    if facts.listeners.is_empty() {
+        return broken(
+            format!("the proxy has no listener on port {}", facts.port),
+            "the kernel and the proxy disagree; `gatectl replace-proxy`, and please report it",
+        );
+    }
+    if let Some(bare) = facts.listeners.iter().find(|l| l.protocol == "HTTPS" && l.certificates == 0) {
+        return broken(
+            format!("listener {} of {} has no usable certificate", bare.name, bare.gateway),
+            "check its certificateRefs: `gatectl get gateways`",
+        );
+    }
+    let names: Vec<_> = facts.listeners.iter().map(|l| format!("{} ({})", l.name, l.protocol)).collect();
+    ok(names.join(", "))
+}
+
+fn routing(facts: &Facts) -> Judgement {
+    if facts.listeners.iter().all(|listener| listener.routes == 0) {
+        return broken(
+            "no route is attached to any listener of this port",
+            "check parentRefs, hostnames and allowedRoutes: `gatectl get httproutes`",
+        );
+    }
+    match &facts.routing {
+        Routing::NotHttp => ok("routes are attached"),
+        Routing::Unknown(error) => skipped(error.clone()),
+        Routing::Answer { host, path, status: Some(404), .. } => broken(
+            format!("no rule matches host {host} path {path}: the client gets 404"),
+            "give --host and --path of the real request; `gatectl route list` shows all rules",
+        ),
+        Routing::Answer { host, path, status: Some(status), route } if *status >= 500 => broken(
+            format!(
+                "host {host} path {path} matches {}, but the client gets {status}",
+                route.as_deref().unwrap_or("-")
+            ),
+            "its backends do not resolve or have no endpoints: `gatectl route test`",
+        ),
+        Routing::Answer { host, path, status, route } => {
+            let answer = status.map_or_else(String::new, |status| format!(", answers {status}"));
+            ok(format!("host {host} path {path} → {}{answer}", route.as_deref().unwrap_or("-")))
+        }
+    }
+}
+
+fn endpoints(facts: &Facts) -> Judgement {
+    let ready = facts.endpoints.iter().filter(|endpoint| endpoint.state == "ready").count();
+    let all = facts.endpoints.len();
+    match (ready, all) {
+        (0, 0) => skipped("no backend is asked, or none has endpoints"),
+        (0, _) => warning(
+            format!("none of {all} endpoints is ready"),
+            "draining or ejected endpoints are used as long as there is nothing else; check the Pods",
+        ),
+        _ => ok(format!("{ready} of {all} endpoints ready")),
+    }
+}
+
+fn backend(facts: &Facts) -> Judgement {
+    let tried: Vec<_> = facts.endpoints.iter().filter_map(|e| Some((e, e.reachable.as_ref()?))).collect();
+    let failed: Vec<String> = tried
+        .iter()
+        .filter_map(|(endpoint, result)| {
+            let error = result.as_ref().err()?;
+            Some(format!("{} ({}): {error}", endpoint.address, endpoint.backend))
+        })
+        .collect();
+    match (failed.len(), tried.len()) {
+        (_, 0) => skipped("no endpoint to connect to"),
+        (0, count) => ok(format!("this node connects to {count} of {count}")),
+        (failures, count) if failures == count => broken(
+            format!("this node connects to none of its endpoints: {}", failed.join("; ")),
+            "check the Pods and what lies between: network policy, CNI routes, firewalls",
+        ),
+        (_, _) => {
+            warning(format!("not all endpoints are reachable: {}", failed.join("; ")), "check these Pods")
+        }
+    }
+}
+
+fn system(facts: &Facts) -> Judgement {
+    match facts.system.first() {
+        None => ok("sysctls, devices and kernel features are fine"),
+        Some((text, remedy)) => warning(text.clone(), remedy.clone()),
+    }
+}
+
+#[cfg(test)]
+#[path = "chain_tests.rs"]
+mod tests;

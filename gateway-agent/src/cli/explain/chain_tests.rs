@@ -1,0 +1,109 @@
+//! Each link broken in turn: the walk names it, and nothing behind it.
+
+use super::*;
+
+fn healthy() -> Facts {
+    Facts {
+        vip: "203.0.113.10".parse().unwrap(),
+        port: 80,
+        proto: Proto::Tcp,
+        agent: Ok(Agent { generation: 3, errors: Vec::new() }),
+        holder: Some(Holder { name: "default/web".into(), problem: None }),
+        vip_in_kernel: Ok(true),
+        route: Ok(true),
+        device: Ok(Device {
+            name: Some("eth0".into()),
+            attached: true,
+            carrier: true,
+            all: vec!["eth0".into()],
+        }),
+        port_in_kernel: true,
+        ports: vec!["80/TCP".into()],
+        drops_without_listener: false,
+        selected: Ok(Selected::Listener),
+        proxy: Ok(Proxy {
+            pid: 7,
+            generation: 3,
+            draining: false,
+            problems: Vec::new(),
+            queue: Some((0, 4096)),
+        }),
+        listeners: vec![Listener {
+            gateway: "default/web".into(),
+            name: "http".into(),
+            protocol: "HTTP".into(),
+            routes: 1,
+            certificates: 0,
+        }],
+        routing: Routing::Answer {
+            host: "a.example".into(),
+            path: "/".into(),
+            status: None,
+            route: Some("HTTPRoute/default/a".into()),
+        },
+        endpoints: vec![Endpoint {
+            backend: "default/a:80".into(),
+            address: "10.0.0.1:8080".parse().unwrap(),
+            state: "ready".into(),
+            reachable: Some(Ok(())),
+        }],
+        system: Vec::new(),
+    }
+}
+
+fn breaks(stage: Stage, harm: impl FnOnce(&mut Facts)) {
+    let mut facts = healthy();
+    harm(&mut facts);
+    let verdicts = walk(&facts);
+    let end = verdicts.last().unwrap();
+    assert_eq!((end.stage, end.state), (stage, State::Broken), "{verdicts:#?}");
+    assert!(!end.remedy.is_empty());
+    assert!(verdicts[..verdicts.len() - 1].iter().all(|verdict| verdict.state != State::Broken));
+}
+
+#[test]
+fn a_whole_chain_is_walked_to_its_end() {
+    let verdicts = walk(&healthy());
+    assert_eq!(verdicts.len(), Stage::ALL.len());
+    assert!(verdicts.iter().all(|verdict| verdict.state == State::Ok), "{verdicts:#?}");
+}
+
+#[test]
+fn the_first_broken_link_is_named() {
+    breaks(Stage::Address, |f| f.holder = None);
+    breaks(Stage::Kernel, |f| f.vip_in_kernel = Ok(false));
+    breaks(Stage::Kernel, |f| f.vip_in_kernel = Err("no pins".into()));
+    breaks(Stage::Route, |f| f.route = Ok(false));
+    breaks(Stage::Device, |f| f.device.as_mut().unwrap().carrier = false);
+    breaks(Stage::Device, |f| f.device.as_mut().unwrap().attached = false);
+    breaks(Stage::Port, |f| f.port_in_kernel = false);
+    breaks(Stage::Socket, |f| f.selected = Ok(Selected::Rejected));
+    breaks(Stage::Socket, |f| f.selected = Err("link gone".into()));
+    breaks(Stage::Proxy, |f| f.proxy = Err("nothing answers".into()));
+    breaks(Stage::Proxy, |f| f.proxy.as_mut().unwrap().draining = true);
+    breaks(Stage::Proxy, |f| f.proxy.as_mut().unwrap().queue = Some((4096, 4096)));
+    breaks(Stage::Generation, |f| f.proxy.as_mut().unwrap().generation = 2);
+    breaks(Stage::Listener, |f| f.listeners.clear());
+    breaks(Stage::Listener, |f| f.listeners[0].protocol = "HTTPS".into());
+    breaks(Stage::Routing, |f| f.listeners[0].routes = 0);
+    breaks(Stage::Routing, |f| {
+        f.routing = Routing::Answer { host: "x".into(), path: "/".into(), status: Some(404), route: None };
+    });
+    breaks(Stage::Backend, |f| f.endpoints[0].reachable = Some(Err("refused".into())));
+}
+
+#[test]
+fn a_dead_agent_is_a_warning_and_the_walk_goes_on() {
+    let mut facts = healthy();
+    facts.agent = Err("connection refused".into());
+    let verdicts = walk(&facts);
+    assert_eq!(verdicts.len(), Stage::ALL.len());
+    assert_eq!(verdicts[0].state, State::Warning);
+    assert!(verdicts.iter().any(|v| v.stage == Stage::Generation && v.state == State::Skipped));
+}
+
+#[test]
+fn exit_codes_differ_by_stage() {
+    let codes: std::collections::BTreeSet<u8> = Stage::ALL.iter().map(|stage| stage.exit_code()).collect();
+    assert_eq!(codes.len(), Stage::ALL.len());
+}

@@ -1,0 +1,258 @@
+//! Looks at everything the chain needs; what cannot be seen is said, and stops nothing.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use gateway_common::abi::Proto;
+use gateway_common::admin::{
+    AgentStatus, BackendStatus, ListenerStatus, ObjectStatus, ProxyStatus, RouteAnswer, RouteQuery,
+    RouteStatus,
+};
+use gateway_common::ir::GatewayId;
+use hyper::Method;
+
+use super::chain::{Agent, Device, Endpoint, Facts, Holder, Listener, Proxy, Routing, Selected};
+use super::{Explain, queue};
+use crate::announce::Announcer;
+use crate::cli::{Paths, client, doctor, get};
+use crate::datapath::selection::Selection;
+use crate::datapath::view::{View, VipView};
+
+const CONNECT: Duration = Duration::from_secs(2);
+/// Endpoints that are tried; a Service may have hundreds.
+const MOST_TRIED: usize = 16;
+
+pub(super) fn facts(explain: &Explain, paths: &Paths) -> anyhow::Result<Facts> {
+    let (vip, port, proto) = (explain.target.ip(), explain.target.port(), explain.proto());
+    let objects = get::objects_quietly(paths);
+    let view = View::open(&paths.pin_dir).map_err(|error| error.to_string());
+    let kernel = view.as_ref().ok().and_then(|view| entry(view, vip));
+    let proxy_socket = client::current(paths).map_err(|error| format!("{error:#}"));
+    let listeners = ask::<Vec<ListenerStatus>>(&proxy_socket, "/listeners").unwrap_or_default();
+    let holder = holder(&objects, vip);
+    let mine = |listener: &&ListenerStatus| {
+        let gateway = holder.as_ref().is_none_or(|holder| listener.gateway.as_str() == holder.name);
+        gateway && listener.port == port && (listener.protocol == "UDP") == (proto == Proto::Udp)
+    };
+    let listeners: Vec<ListenerStatus> = listeners.iter().filter(mine).cloned().collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let network = runtime.block_on(network(explain, view.as_ref().ok()));
+    let routing = routing(explain, &proxy_socket, &listeners);
+    Ok(Facts {
+        vip,
+        port,
+        proto,
+        agent: agent(paths),
+        vip_in_kernel: view.as_ref().map(|_| kernel.is_some()).map_err(Clone::clone),
+        route: network.route,
+        device: network.device,
+        port_in_kernel: kernel.as_ref().is_some_and(|vip| has_port(vip, port, proto)),
+        ports: kernel
+            .iter()
+            .flat_map(|vip| &vip.ports)
+            .map(|p| format!("{}/{}", p.port, p.protocol))
+            .collect(),
+        drops_without_listener: kernel.as_ref().is_some_and(|vip| vip.drops_without_listener),
+        selected: view.and_then(|view| select(&view, explain)),
+        proxy: proxy(&proxy_socket),
+        endpoints: endpoints(&proxy_socket, &routing.backends, proto),
+        routing: routing.answer,
+        listeners: listeners.iter().map(listener).collect(),
+        system: doctor::errors(paths),
+        holder,
+    })
+}
+
+fn ask<T: serde::de::DeserializeOwned>(
+    socket: &Result<std::path::PathBuf, String>,
+    path: &str,
+) -> Result<T, String> {
+    let socket = socket.as_ref().map_err(Clone::clone)?;
+    client::ask(socket, &Method::GET, path, Vec::new()).map_err(|error| format!("{error:#}"))
+}
+
+fn agent(paths: &Paths) -> Result<Agent, String> {
+    let status: AgentStatus = client::ask(&paths.agent_socket(), &Method::GET, "/status", Vec::new())
+        .map_err(|error| format!("{error:#}"))?;
+    Ok(Agent { generation: status.generation, errors: status.errors })
+}
+
+fn holder(objects: &[ObjectStatus], vip: IpAddr) -> Option<Holder> {
+    let name = get::holder(objects, vip)?;
+    let is = |object: &&ObjectStatus| {
+        object.kind == "Gateway"
+            && format!("{}/{}", object.namespace.as_deref().unwrap_or_default(), object.name) == name
+    };
+    let problem = objects.iter().find(is).and_then(|gateway| get::problem(&gateway.status));
+    Some(Holder { name, problem })
+}
+
+fn entry(view: &View, vip: IpAddr) -> Option<VipView> {
+    let has = view.has_vip(vip).unwrap_or(false);
+    view.vips().ok()?.into_iter().find(|entry| has && entry.address == vip)
+}
+
+fn has_port(vip: &VipView, port: u16, proto: Proto) -> bool {
+    vip.ports.iter().any(|entry| entry.port == port && entry.protocol == proto.name())
+}
+
+fn select(view: &View, explain: &Explain) -> Result<Selected, String> {
+    let unspecified: IpAddr =
+        if explain.target.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let from = SocketAddr::new(explain.from.unwrap_or(unspecified), 40_000);
+    match view.select(explain.proto(), from, explain.target) {
+        Ok(Selection::Listener) => Ok(Selected::Listener),
+        Ok(Selection::Rejected) => Ok(Selected::Rejected),
+        Ok(Selection::Passed) => Ok(Selected::Passed),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+struct Network {
+    route: Result<bool, String>,
+    device: Result<Device, String>,
+}
+
+async fn network(explain: &Explain, view: Option<&View>) -> Network {
+    let announcer = match Announcer::open() {
+        Ok(announcer) => announcer,
+        Err(error) => return Network { route: Err(error.to_string()), device: Err(error.to_string()) },
+    };
+    let routes = announcer.routes().await.map_err(|error| error.to_string());
+    Network {
+        route: routes.map(|routes| routes.contains(&explain.target.ip())),
+        device: device(&announcer, explain.from, view).await,
+    }
+}
+
+async fn device(announcer: &Announcer, from: Option<IpAddr>, view: Option<&View>) -> Result<Device, String> {
+    let view = view.ok_or("the programs are not loaded")?;
+    let programs = view.programs().map_err(|error| error.to_string())?;
+    let on = |hook: &str| hook.ends_with("ingress");
+    let all: Vec<String> =
+        programs.iter().filter(|p| p.ours && on(&p.hook)).filter_map(|p| p.device.clone()).collect();
+    let toward = match from {
+        Some(ip) => announcer.device_toward(ip).await.map_err(|error| error.to_string())?,
+        None => None,
+    };
+    let devices = announcer.devices().await.map_err(|error| error.to_string())?;
+    let device = devices.iter().find(|device| Some(device.index) == toward && !device.loopback);
+    Ok(match device {
+        None => Device { name: None, attached: true, carrier: true, all },
+        Some(device) => Device {
+            name: Some(device.name.clone()),
+            attached: all.contains(&device.name),
+            carrier: device.carrier,
+            all,
+        },
+    })
+}
+
+fn proxy(socket: &Result<std::path::PathBuf, String>) -> Result<Proxy, String> {
+    let status: ProxyStatus = ask(socket, "/status")?;
+    let problems = status.problems.iter().map(|problem| problem.message.clone()).collect();
+    let queue = queue::fullest(status.pid);
+    Ok(Proxy { pid: status.pid, generation: status.generation, draining: status.draining, problems, queue })
+}
+
+fn listener(status: &ListenerStatus) -> Listener {
+    Listener {
+        gateway: status.gateway.to_string(),
+        name: status.name.clone(),
+        protocol: status.protocol.clone(),
+        routes: status.routes,
+        certificates: status.certificates.len(),
+    }
+}
+
+/// What the proxy would answer, and the backends that it would ask.
+struct Routed {
+    answer: Routing,
+    backends: Vec<String>,
+}
+
+fn routing(
+    explain: &Explain,
+    socket: &Result<std::path::PathBuf, String>,
+    listeners: &[ListenerStatus],
+) -> Routed {
+    let Some(first) = listeners.first() else {
+        return Routed { answer: Routing::Unknown("no listener".to_owned()), backends: Vec::new() };
+    };
+    let routes: Vec<RouteStatus> = ask(socket, "/routes").unwrap_or_default();
+    let here = |route: &&RouteStatus| route.gateway == first.gateway && route.port == explain.target.port();
+    if !["HTTP", "HTTPS"].contains(&first.protocol.as_str()) {
+        let rules = routes.iter().filter(here).flat_map(|route| &route.rules);
+        let backends = rules.flat_map(|rule| &rule.backends).map(|text| id_of(text)).collect();
+        return Routed { answer: Routing::NotHttp, backends };
+    }
+    let host = explain.host.clone().unwrap_or_else(|| {
+        let named = routes.iter().filter(here).flat_map(|route| &route.hostnames).next();
+        named.map_or_else(|| explain.target.ip().to_string(), |name| name.replace('*', "any"))
+    });
+    test(explain, socket, &first.gateway, host)
+}
+
+/// `id weight` → `id`.
+fn id_of(text: &str) -> String {
+    text.split(' ').next().unwrap_or(text).to_owned()
+}
+
+fn test(
+    explain: &Explain,
+    socket: &Result<std::path::PathBuf, String>,
+    gateway: &GatewayId,
+    host: String,
+) -> Routed {
+    let query = RouteQuery {
+        gateway: Some(gateway.clone()),
+        port: Some(explain.target.port()),
+        host: host.clone(),
+        path: explain.path.clone(),
+        method: "GET".to_owned(),
+        headers: Vec::new(),
+    };
+    let answer = socket.as_ref().map_err(Clone::clone).and_then(|socket| {
+        let body = serde_json::to_vec(&query).map_err(|error| error.to_string())?;
+        client::ask::<RouteAnswer>(socket, &Method::POST, "/route-test", body)
+            .map_err(|error| format!("{error:#}"))
+    });
+    match answer {
+        Err(error) => Routed { answer: Routing::Unknown(error), backends: Vec::new() },
+        Ok(answer) => {
+            let result = answer.results.first();
+            let backends = result.into_iter().flat_map(|result| &result.backends);
+            Routed {
+                backends: backends.filter_map(|backend| Some(backend.id.as_ref()?.to_string())).collect(),
+                answer: Routing::Answer {
+                    host,
+                    path: explain.path.clone(),
+                    status: result.map_or(Some(404), |result| result.status),
+                    route: result.and_then(|result| result.route.as_ref()).map(ToString::to_string),
+                },
+            }
+        }
+    }
+}
+
+fn endpoints(socket: &Result<std::path::PathBuf, String>, wanted: &[String], proto: Proto) -> Vec<Endpoint> {
+    let backends: Vec<BackendStatus> = ask(socket, "/backends").unwrap_or_default();
+    let used = backends.iter().filter(|backend| wanted.iter().any(|id| id == backend.id.as_str()));
+    let mut found = Vec::new();
+    for backend in used {
+        for endpoint in &backend.endpoints {
+            let try_it = proto == Proto::Tcp && found.len() < MOST_TRIED;
+            found.push(Endpoint {
+                backend: backend.id.to_string(),
+                address: endpoint.address,
+                state: endpoint.state.clone(),
+                reachable: try_it.then(|| connect(endpoint.address)),
+            });
+        }
+    }
+    found
+}
+
+fn connect(address: SocketAddr) -> Result<(), String> {
+    TcpStream::connect_timeout(&address, CONNECT).map(drop).map_err(|error| error.to_string())
+}
