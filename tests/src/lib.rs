@@ -6,6 +6,7 @@ pub mod certificate;
 pub mod client;
 pub mod datapath;
 pub mod echo;
+pub mod fake_agent;
 pub mod load;
 pub mod netns;
 pub mod node;

@@ -106,6 +106,9 @@ impl Log {
 
 impl Drop for Ending {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.reason = Reason::Internal;
+        }
         let duration = self.started.elapsed();
         let worker = &self.client.worker;
         let listener = self.listener.and_then(|index| self.held.port.listeners.get(index));

@@ -33,7 +33,14 @@ const HTTP2_RESETS: usize = 100;
 /// hyper's smallest.
 const HTTP1_BUFFER: usize = 8 * 1024;
 /// An idle connection that drains may bring one more request, to be told by its answer; then it is closed.
-const LINGER: Duration = Duration::from_secs(1);
+pub const LINGER: Duration = Duration::from_secs(1);
+
+/// Why a connection is closed though neither side ended it.
+#[derive(Clone, Copy, Debug)]
+enum Over {
+    Time(Phase),
+    Drain,
+}
 
 /// Whether a stream begins as HTTP/2 does. None: the client left before that could be told.
 pub async fn is_http2(stream: &mut Prefixed) -> std::io::Result<Option<bool>> {
@@ -71,17 +78,22 @@ pub async fn http1(client: Rc<Client>, stream: Stream, limits: &Limits) {
     let io = TokioIo::new(Watched::new(stream, client.timing.clone()));
     let mut connection = builder.serve_connection(io, service);
     let linger = client.worker.deadlines.deadline();
+    let end = client.worker.deadlines.deadline();
     let ended = poll_fn(|cx| {
         if client.drain.poll_draining(cx).is_ready() {
             if !linger.is_armed() {
                 linger.arm(LINGER);
+                end.arm(client.worker.drain_deadline.get());
+            }
+            if end.poll_over(cx).is_ready() {
+                return Poll::Ready(Err(Over::Drain));
             }
             if client.timing.phase() == Phase::Idle && linger.poll_over(cx).is_ready() {
                 std::pin::Pin::new(&mut connection).graceful_shutdown();
             }
         }
         if let Poll::Ready(phase) = client.timing.poll_over(cx) {
-            return Poll::Ready(Err(phase));
+            return Poll::Ready(Err(Over::Time(phase)));
         }
         connection.poll_without_shutdown(cx).map(Ok)
     });
@@ -89,14 +101,12 @@ pub async fn http1(client: Rc<Client>, stream: Stream, limits: &Limits) {
         Ok(Ok(())) => {
             let parts = connection.into_parts();
             match client.upgrade.take() {
-                Some(pending) => {
-                    upgrade::run(parts.io.into_inner(), parts.read_buf, pending, &client.timing).await
-                }
+                Some(pending) => upgrade::run(&client, parts.io.into_inner(), parts.read_buf, pending).await,
                 None => shut_down(parts.io.into_inner()).await,
             }
         }
         Ok(Err(error)) => failed(&client, &error),
-        Err(phase) => timed_out(&client, phase),
+        Err(over) => over_with(&client, over),
     }
 }
 
@@ -119,11 +129,19 @@ pub async fn http2(client: Rc<Client>, stream: Stream, limits: &Limits) {
         .max_local_error_reset_streams(HTTP2_RESETS)
         .serve_connection(io, service);
     let mut connection = pin!(connection);
+    let end = client.worker.deadlines.deadline();
     let mut told = false;
     let ended = poll_fn(|cx| {
-        if !told && client.drain.poll_draining(cx).is_ready() {
-            told = true;
-            connection.as_mut().graceful_shutdown();
+        if client.drain.poll_draining(cx).is_ready() {
+            if !end.is_armed() {
+                end.arm(client.worker.drain_deadline.get());
+            }
+            if end.poll_over(cx).is_ready() {
+                return Poll::Ready(Err(Over::Drain));
+            }
+            if !std::mem::replace(&mut told, true) {
+                connection.as_mut().graceful_shutdown();
+            }
         }
         if let Poll::Ready(phase) = client.timing.poll_over(cx) {
             if phase == Phase::Idle && !told {
@@ -131,7 +149,7 @@ pub async fn http2(client: Rc<Client>, stream: Stream, limits: &Limits) {
                 connection.as_mut().graceful_shutdown();
                 client.timing.enter(Phase::Header);
             } else {
-                return Poll::Ready(Err(phase));
+                return Poll::Ready(Err(Over::Time(phase)));
             }
         }
         connection.as_mut().poll(cx).map(Ok)
@@ -139,7 +157,7 @@ pub async fn http2(client: Rc<Client>, stream: Stream, limits: &Limits) {
     match ended.await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => failed(&client, &error),
-        Err(phase) => timed_out(&client, phase),
+        Err(over) => over_with(&client, over),
     }
 }
 
@@ -154,13 +172,14 @@ fn failed(client: &Client, error: &hyper::Error) {
     debug!(%error, "client connection ended");
 }
 
-fn timed_out(client: &Client, phase: Phase) {
-    let reason = match phase {
-        Phase::Handshake => Reason::TlsTimeout,
-        Phase::Header => Reason::HeaderTimeout,
-        Phase::Idle | Phase::Stream | Phase::Active => Reason::IdleTimeout,
-        Phase::Blocked => Reason::ClientAbort,
+fn over_with(client: &Client, over: Over) {
+    let reason = match over {
+        Over::Drain => Reason::Drain,
+        Over::Time(Phase::Handshake) => Reason::TlsTimeout,
+        Over::Time(Phase::Header) => Reason::HeaderTimeout,
+        Over::Time(Phase::Idle | Phase::Stream | Phase::Active) => Reason::IdleTimeout,
+        Over::Time(Phase::Blocked) => Reason::ClientAbort,
     };
     client.entry.end(reason);
-    debug!(?phase, "client connection timed out");
+    debug!(?over, "client connection closed");
 }

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use gateway_common::ir::ListenerProtocol;
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Version};
@@ -20,8 +19,7 @@ use crate::filter::{self, Filters, Outcome};
 use crate::hygiene;
 use crate::hygiene::upgrade::Upgrade;
 use crate::route::{self, Found, Rule, Share, host};
-use crate::snapshot::Listener;
-use crate::upstream::body::{ClientBody, Fault, RequestBody};
+use crate::upstream::body::{ClientBody, Fault, Faults, RequestBody};
 use crate::upstream::exchange::{self, Answer, Terms};
 
 pub type Answered = Response<ResponseBody>;
@@ -35,31 +33,28 @@ pub async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Answered 
     let upgrade = match hygiene::admit(&mut parts, &settings.limits, &held.gateway.path_policy) {
         Ok(upgrade) => upgrade,
         Err(reject) => {
-            ending.reason = match reject {
-                hygiene::Reject::TooManyBytes | hygiene::Reject::TooManyFields => Reason::HeaderTooLarge,
-                _ => Reason::BadRequest,
-            };
+            let too_large = reject.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            ending.reason = if too_large { Reason::HeaderTooLarge } else { Reason::BadRequest };
             ending.detail(reject);
             return own(ending, reject.status());
         }
     };
-    let (listener, found) = match find(&client, &held, &parts, &mut ending) {
+    let found = match find(&client, &held, &parts, &mut ending) {
         Ok(found) => found,
         Err(status) => return own(ending, status),
     };
     ending.routed(found.rule);
     let way = Way { client: &client, held: &held, rule: found.rule, prefix: found.prefix };
-    debug_assert!(matches!(listener.protocol, ListenerProtocol::Http | ListenerProtocol::Https { .. }));
     way.go(parts, body, upgrade, ending).await
 }
 
-/// The listener and the rule of a request, or the status that it gets instead.
+/// The rule of a request, or the status that it gets instead.
 fn find<'h>(
     client: &Client,
     held: &'h Held,
     parts: &Parts,
     ending: &mut Ending,
-) -> Result<(&'h Listener, Found<'h>), StatusCode> {
+) -> Result<Found<'h>, StatusCode> {
     let authority =
         parts.headers.get(http::header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let name = host::Name::new(authority);
@@ -82,8 +77,7 @@ fn find<'h>(
         query: parts.uri.query(),
         headers: &parts.headers,
     };
-    let found = listener.router.find(&request).ok_or(StatusCode::NOT_FOUND)?;
-    Ok((listener, found))
+    listener.router.find(&request).ok_or(StatusCode::NOT_FOUND)
 }
 
 /// Where a request goes by the rule that was found.
@@ -165,7 +159,7 @@ impl Way<'_> {
         body: Incoming,
         upgrade: Option<&Upgrade>,
         mirrors: &[&gateway_common::ir::BackendId],
-    ) -> (Request<RequestBody>, Option<Rc<std::cell::Cell<Option<Fault>>>>) {
+    ) -> (Request<RequestBody>, Option<Faults>) {
         parts.version = Version::HTTP_11;
         parts.extensions.clear();
         let mut fault = None;
@@ -326,16 +320,12 @@ fn close_after(response: &mut Answered) {
 
 fn verdict(error: &ExchangeError) -> (StatusCode, Reason) {
     match error {
-        ExchangeError::Connect(ConnectError::NoEndpoint(_)) => {
-            (StatusCode::SERVICE_UNAVAILABLE, Reason::NoEndpoint)
+        ExchangeError::Connect(error) => {
+            let missing = matches!(error, ConnectError::NoBackend | ConnectError::Unresolved);
+            let code =
+                if missing { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::SERVICE_UNAVAILABLE };
+            (code, error.reason())
         }
-        ExchangeError::Connect(ConnectError::NoBackend | ConnectError::Unresolved) => {
-            (StatusCode::INTERNAL_SERVER_ERROR, Reason::NoBackend)
-        }
-        ExchangeError::Connect(ConnectError::Failed { source, .. }) => match source.kind() {
-            std::io::ErrorKind::TimedOut => (StatusCode::SERVICE_UNAVAILABLE, Reason::ConnectTimeout),
-            _ => (StatusCode::SERVICE_UNAVAILABLE, Reason::ConnectFailed),
-        },
         ExchangeError::Sent(error) if error.is_parse() => (StatusCode::BAD_GATEWAY, Reason::UpstreamInvalid),
         ExchangeError::Sent(_) => (StatusCode::BAD_GATEWAY, Reason::UpstreamReset),
     }

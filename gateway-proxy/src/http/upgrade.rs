@@ -6,7 +6,9 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::sync::oneshot;
 use tracing::debug;
 
-use super::timing::{Phase, Timing};
+use super::client::Client;
+use super::timing::Phase;
+use crate::access_log::Reason;
 use crate::upstream::Lease;
 use crate::upstream::pool::Upgraded;
 
@@ -18,20 +20,19 @@ pub struct Pending {
 }
 
 /// Copies between the client's stream, with what was read of it already, and the backend's.
-pub async fn run<S>(mut client: S, read: impl Buf, pending: Pending, timing: &Timing)
+pub async fn run<S>(client: &Client, mut stream: S, mut read: impl Buf, pending: Pending)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let Pending { stream, lease } = pending;
-    let Ok(upgraded) = stream.await else { return };
+    let Pending { stream: upgraded, lease } = pending;
+    let Ok(upgraded) = upgraded.await else { return };
     let mut backend = TokioIo::into_inner(upgraded.io);
-    timing.enter(Phase::Stream);
-    let mut read = read;
+    client.timing.enter(Phase::Stream);
     let copied = async {
         backend.write_all_buf(&mut read).await?;
-        client.write_all(&upgraded.read_buf).await?;
-        client.flush().await?;
-        copy_bidirectional(&mut client, &mut backend).await
+        stream.write_all(&upgraded.read_buf).await?;
+        stream.flush().await?;
+        copy_bidirectional(&mut stream, &mut backend).await
     };
     tokio::select! {
         copied = copied => {
@@ -39,7 +40,16 @@ where
                 debug!(%error, "upgraded connection ended");
             }
         }
-        _ = std::future::poll_fn(|cx| timing.poll_over(cx)) => debug!("upgraded connection idle"),
+        () = client.timing.over() => client.entry.end(Reason::IdleTimeout),
+        () = drained(client) => client.entry.end(Reason::Drain),
     }
     drop(lease);
+}
+
+/// Ready when the connection was told to drain and had its time for it.
+async fn drained(client: &Client) {
+    client.drain.draining().await;
+    let end = client.worker.deadlines.deadline();
+    end.arm(client.worker.drain_deadline.get());
+    end.over().await;
 }

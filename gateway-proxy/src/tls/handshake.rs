@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use rustls::HandshakeKind;
 use rustls::server::Acceptor;
 use tokio::io::AsyncWriteExt;
 use tokio_rustls::LazyConfigAcceptor;
@@ -22,16 +23,14 @@ pub struct Session {
     pub sni: Option<String>,
     /// Index of the listener.
     pub listener: usize,
+    pub is_http2: bool,
+    /// From a ticket of an earlier session.
+    pub resumed: bool,
 }
 
 /// Finishes the handshake with the listener that the SNI names. None: there is no such listener, and the client was told.
 pub async fn accept(port: &Port, server: &Arc<Server>, stream: Prefixed) -> io::Result<Option<Session>> {
-    let start = LazyConfigAcceptor::new(Acceptor::default(), stream);
-    tokio::pin!(start);
-    let hello = match start.as_mut().await {
-        Ok(hello) => hello,
-        Err(error) => return Err(error),
-    };
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let sni = hello.client_hello().server_name().map(|name| Name::new(name).as_str().to_owned());
     let Some(listener) = port.hosts.find(sni.as_deref().unwrap_or_default()).copied() else {
         let mut stream = hello.io;
@@ -40,5 +39,8 @@ pub async fn accept(port: &Port, server: &Arc<Server>, stream: Prefixed) -> io::
         return Ok(None);
     };
     let stream = hello.into_stream(server.config.clone()).await?;
-    Ok(Some(Session { stream: Box::new(stream), sni, listener }))
+    let tls = stream.get_ref().1;
+    let is_http2 = tls.alpn_protocol() == Some(b"h2");
+    let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
+    Ok(Some(Session { stream: Box::new(stream), sni, listener, is_http2, resumed }))
 }

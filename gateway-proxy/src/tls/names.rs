@@ -9,9 +9,11 @@ pub fn of(key: &CertifiedKey) -> Vec<String> {
     let Some(leaf) = key.cert.first() else { return Vec::new() };
     let Ok((_, leaf)) = X509Certificate::from_der(leaf) else { return Vec::new() };
     let Ok(Some(names)) = leaf.subject_alternative_name() else { return Vec::new() };
-    let dns = names.value.general_names.iter().filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-        _ => None,
-    });
-    dns.collect()
+    let mut dns = Vec::new();
+    for name in &names.value.general_names {
+        if let GeneralName::DNSName(name) = name {
+            dns.push(name.to_ascii_lowercase());
+        }
+    }
+    dns
 }

@@ -26,11 +26,14 @@ pub struct ClientBody {
     incoming: Incoming,
     idle: Deadline,
     limit: Duration,
-    fault: Rc<Cell<Option<Fault>>>,
+    fault: Faults,
     copies: Vec<mpsc::Sender<Frame<Bytes>>>,
 }
 
-/// Why a request body did not come to its end. Read by whoever waits for the answer.
+/// Where a fault is noted for whoever waits for the answer.
+pub type Faults = Rc<Cell<Option<Fault>>>;
+
+/// Why a request body did not come to its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
     /// The client sent nothing for too long.
@@ -56,7 +59,7 @@ impl ClientBody {
     }
 
     /// Where a fault is noted.
-    pub fn fault(&self) -> Rc<Cell<Option<Fault>>> {
+    pub fn fault(&self) -> Faults {
         self.fault.clone()
     }
 

@@ -1,0 +1,134 @@
+//! Which protocol serves a connection.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use gateway_common::ir::PortProtocol;
+use tracing::debug;
+
+use super::Accepted;
+use crate::access_log::Reason;
+use crate::drain::Drain;
+use crate::http::client::{Client, Opening, Tls};
+use crate::http::io::{Prefixed, Stream};
+use crate::http::serve;
+use crate::http::timing::{Phase, Timing};
+use crate::metrics;
+use crate::preface;
+use crate::tcp;
+use crate::tls::handshake;
+use crate::worker::Worker;
+
+/// Counts a connection whose task panicked: the others of the worker go on.
+struct Crash {
+    port: Arc<metrics::Port>,
+    worker: usize,
+}
+
+impl Drop for Crash {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.port.of(self.worker).end(Reason::Internal);
+        }
+    }
+}
+
+pub(super) async fn serve(worker: Rc<Worker>, mut accepted: Accepted) {
+    let _crash = Crash { port: accepted.port.metrics.clone(), worker: worker.index };
+    if let Err(error) = accepted.stream.set_nodelay(true) {
+        debug!(%error, "client connection gone at accept");
+        return;
+    }
+    if let Err(reason) = preface::proxy_header(&worker, &mut accepted).await {
+        return accepted.handle.end(reason);
+    }
+    match accepted.port.protocol {
+        PortProtocol::Http => http(worker, accepted).await,
+        PortProtocol::Tls if accepted.port.has_passthrough() => {
+            match preface::destination(&worker, &mut accepted).await {
+                Ok(Some(to)) => tcp::serve(worker, accepted, to).await,
+                Ok(None) => tls(worker, accepted).await,
+                Err(reason) => accepted.handle.end(reason),
+            }
+        }
+        PortProtocol::Tls => tls(worker, accepted).await,
+        PortProtocol::Tcp => {
+            let route = accepted.port.l4.any().cloned();
+            let listener = accepted.port.listeners.first().map(|listener| listener.name.clone());
+            tcp::serve(worker, accepted, tcp::To { route, listener, sni: None }).await;
+        }
+        // `stream_port` gives none.
+        PortProtocol::Udp => {}
+    }
+}
+
+async fn http(worker: Rc<Worker>, accepted: Accepted) {
+    let timing = timing(&worker, &accepted);
+    let Accepted { stream, read, peer, client, vip, gateway, port, drain, handle: entry, permit } = accepted;
+    let mut stream = Prefixed::new(read, stream);
+    let is_http2 = tokio::select! {
+        is_http2 = serve::is_http2(&mut stream) => is_http2,
+        () = timing.over() => return entry.end(Reason::IdleTimeout),
+        () = lingered(&worker, &drain) => return,
+    };
+    let limits = gateway.settings.limits;
+    let opening = Opening { address: client, peer, vip, tls: None, timing, drain, entry, gateway, port };
+    let client = Client::new(worker, opening);
+    match is_http2 {
+        Ok(Some(true)) => serve::http2(client, Stream::Plain(stream), &limits).await,
+        Ok(Some(false)) => serve::http1(client, Stream::Plain(stream), &limits).await,
+        Ok(None) => {}
+        Err(_) => client.entry.end(Reason::ClientAbort),
+    }
+    drop(permit);
+}
+
+async fn tls(worker: Rc<Worker>, accepted: Accepted) {
+    let timing = timing(&worker, &accepted);
+    timing.enter(Phase::Handshake);
+    let Accepted { stream, read, peer, client, vip, gateway, port, drain, handle: entry, permit } = accepted;
+    let Some(server) = port.tls.clone() else { return entry.end(Reason::RouteNotFound) };
+    let handshake = Box::pin(handshake::accept(&port, &server, Prefixed::new(read, stream)));
+    let session = tokio::select! {
+        session = handshake => session,
+        () = timing.over() => return entry.end(Reason::TlsTimeout),
+    };
+    let session = match session {
+        Ok(Some(session)) => session,
+        Ok(None) => return entry.end(Reason::RouteNotFound),
+        Err(error) => {
+            debug!(%error, "handshake failed");
+            return entry.end(Reason::TlsHandshake);
+        }
+    };
+    if session.resumed {
+        entry.counters().handshakes_resumed.increment();
+    } else {
+        entry.counters().handshakes_full.increment();
+    }
+    timing.enter(Phase::Idle);
+    let listener = port.listeners[session.listener].name.clone();
+    drain.bind_listener(&listener);
+    let limits = gateway.settings.limits;
+    let tls = Some(Tls { sni: session.sni, listener });
+    let opening = Opening { address: client, peer, vip, tls, timing, drain, entry, gateway, port };
+    let client = Client::new(worker, opening);
+    if session.is_http2 {
+        serve::http2(client, Stream::Tls(session.stream), &limits).await;
+    } else {
+        serve::http1(client, Stream::Tls(session.stream), &limits).await;
+    }
+    drop(permit);
+}
+
+/// Ready when a connection that is to drain did not bring a request for a moment.
+async fn lingered(worker: &Worker, drain: &Drain) {
+    drain.draining().await;
+    let end = worker.deadlines.deadline();
+    end.arm(serve::LINGER);
+    end.over().await;
+}
+
+fn timing(worker: &Worker, accepted: &Accepted) -> Rc<Timing> {
+    Rc::new(Timing::new(worker.deadlines.deadline(), accepted.gateway.settings.timeouts))
+}

@@ -1,0 +1,18 @@
+//! The proxy over real sockets: requests, and what may happen to them.
+
+#[path = "proxy_http/bed.rs"]
+mod bed;
+#[path = "proxy_http/clients.rs"]
+mod clients;
+#[path = "proxy_http/failures.rs"]
+mod failures;
+#[path = "proxy_http/filters.rs"]
+mod filters;
+#[path = "proxy_http/forwarding.rs"]
+mod forwarding;
+#[path = "proxy_http/lifecycle.rs"]
+mod lifecycle;
+#[path = "proxy_http/matches.rs"]
+mod matches;
+#[path = "proxy_http/tls.rs"]
+mod tls;

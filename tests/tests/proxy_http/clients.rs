@@ -1,0 +1,145 @@
+//! Clients that are slow, ambiguous, greedy or half gone.
+
+use std::time::Duration;
+
+use gatehouse_tests::client::{self, Connection};
+use hyper::StatusCode;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::bed::{Bed, Echo, backend_socket, raw, read_until};
+
+#[tokio::test]
+async fn nothing_ambiguous_reaches_a_backend() {
+    let (listener, address) = backend_socket().await;
+    let mut bed = Bed::new().await;
+    bed.serve_all(&[address]).await;
+    let accepted = tokio::spawn(async move { listener.accept().await });
+    for request in [
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+        "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n",
+        "GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\nx",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\nx",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\nx",
+        "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n folded\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: close, host\r\n\r\n",
+        "GET / HTTP/9.9\r\nHost: a\r\n\r\n",
+        "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nConnection: close\r\n\r\n",
+        "\0\x01\x02\r\n\r\n",
+    ] {
+        let closing = request.replacen("\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1);
+        let request = if request.contains("Connection") { request.to_owned() } else { closing };
+        let answer = raw(bed.address, request.as_bytes()).await;
+        let refused =
+            answer.starts_with("HTTP/1.1 4") || answer.starts_with("HTTP/1.0 4") || answer.is_empty();
+        assert!(refused, "{request:?} got {answer:?}");
+    }
+    assert!(!accepted.is_finished(), "a request reached the backend");
+    accepted.abort();
+}
+
+#[tokio::test]
+async fn length_and_coding_together_leave_one_of_them() {
+    let (listener, address) = backend_socket().await;
+    let mut bed = Bed::new().await;
+    bed.serve_all(&[address]).await;
+    let backend = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let seen = read_until(&mut stream, "0\r\n\r\n").await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        seen
+    });
+    let smuggled = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n\
+                    0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    let answer = raw(bed.address, smuggled.as_bytes()).await;
+    if answer.starts_with("HTTP/1.1 4") {
+        return backend.abort();
+    }
+    let seen = backend.await.unwrap().to_ascii_lowercase();
+    assert!(seen.contains("transfer-encoding: chunked") && !seen.contains("content-length"), "{seen}");
+    assert!(!seen.contains("smuggled") && answer.matches("HTTP/1.1").count() == 1, "{seen}\n{answer}");
+}
+
+#[tokio::test]
+async fn too_much_header_is_431() {
+    let mut bed = Bed::new().await;
+    bed.serve_all(&[]).await;
+    let bytes = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(70_000));
+    assert!(raw(bed.address, bytes.as_bytes()).await.starts_with("HTTP/1.1 431"));
+    let fields: String = (0..150).map(|n| format!("x-{n}: 1\r\n")).collect();
+    let bytes = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+    assert!(raw(bed.address, bytes.as_bytes()).await.starts_with("HTTP/1.1 431"));
+    let mut request = client::request("a.example", "/").unwrap();
+    for n in 0..150 {
+        let name: hyper::header::HeaderName = format!("x-{n}").parse().unwrap();
+        request.headers_mut().insert(name, "1".parse().unwrap());
+    }
+    assert_eq!(
+        client::send(&bed.http2(), request).await.unwrap().status,
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+    );
+}
+
+#[tokio::test]
+async fn slow_and_idle_clients_are_closed() {
+    let mut bed = Bed::new().await;
+    bed.settings.timeouts.header_ms = 300;
+    bed.settings.timeouts.idle_ms = 600;
+    bed.serve_all(&[]).await;
+    assert_eq!(raw(bed.address, b"GET / HTTP/1.1\r\nHost: a").await, "");
+    assert_eq!(raw(bed.address, b"").await, "");
+    assert!(raw(bed.address, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.starts_with("HTTP/1.1 503"));
+    assert_eq!(raw(bed.address, b"PRI * HT").await, "");
+}
+
+#[tokio::test]
+async fn a_body_that_stops_coming_is_408() {
+    let echo = Echo::start("b");
+    let mut bed = Bed::new().await;
+    bed.settings.timeouts.body_idle_ms = 300;
+    bed.serve_all(&[echo.address]).await;
+    let answer = raw(bed.address, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nx").await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_has_sent_all_may_close_its_side() {
+    let echo = Echo::start("b");
+    let mut bed = Bed::new().await;
+    bed.serve_all(&[echo.address]).await;
+    let mut stream = TcpStream::connect(bed.address).await.unwrap();
+    stream.write_all(b"GET /?delay-ms=100 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_gateway_has_no_more_connections_than_its_limit() {
+    let echo = Echo::start("b");
+    let mut bed = Bed::new().await;
+    bed.settings.limits.connections = 2;
+    bed.serve_all(&[echo.address]).await;
+    let request = || client::request("a.example", "/").unwrap();
+    let mut first = Connection::open(&bed.http1()).await.unwrap();
+    first.send(request()).await.unwrap();
+    let mut second = Connection::open(&bed.http1()).await.unwrap();
+    second.send(request()).await.unwrap();
+    assert!(client::send(&bed.http1(), request()).await.is_err());
+    drop(first);
+    for _ in 0..100 {
+        if client::send(&bed.http1(), request()).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the place of a connection that ended stays taken");
+}

@@ -1,0 +1,134 @@
+//! Each filter over HTTP/1.1 and HTTP/2.
+
+use std::time::Duration;
+
+use gatehouse_tests::client::{self, Reply, Target};
+use gatehouse_tests::fake_agent::{backend, backend_id, rule};
+use gateway_common::ir::{
+    BackendProtocol, Filter, HeaderEdit, HeaderModifier, HttpRule, Mirror, PathModifier, Redirect, Rewrite,
+};
+use hyper::header::HeaderValue;
+
+use crate::bed::{Bed, Echo, backend_socket, read_until};
+
+fn filtered(prefix: &str, filters: Vec<Filter>) -> HttpRule {
+    HttpRule { filters, ..rule(prefix, "b") }
+}
+
+fn modifier() -> HeaderModifier {
+    let edit = |name: &str, value: &str| HeaderEdit { name: name.to_owned(), value: value.to_owned() };
+    HeaderModifier {
+        set: vec![edit("x-set", "s")],
+        add: vec![edit("x-add", "a")],
+        remove: vec!["x-gone".to_owned()],
+    }
+}
+
+fn redirect(status: u16) -> Redirect {
+    let path = Some(PathModifier::ReplacePrefix("/new".to_owned()));
+    Redirect {
+        scheme: Some("https".to_owned()),
+        hostname: Some("b.example".to_owned()),
+        port: None,
+        path,
+        status,
+    }
+}
+
+async fn ask(target: &Target, path: &str) -> Reply {
+    let mut request = client::request("a.example", path).unwrap();
+    request.headers_mut().insert("x-set", HeaderValue::from_static("old"));
+    request.headers_mut().insert("x-add", HeaderValue::from_static("old"));
+    request.headers_mut().insert("x-gone", HeaderValue::from_static("old"));
+    client::send(target, request).await.unwrap()
+}
+
+#[tokio::test]
+async fn headers_redirects_and_rewrites() {
+    let echo = Echo::start("b");
+    let mut bed = Bed::new().await;
+    let rewrite =
+        |path| Filter::UrlRewrite(Rewrite { hostname: Some("c.example".to_owned()), path: Some(path) });
+    let mut on_backend = rule("/backend", "b");
+    on_backend.backends[0].filters = vec![Filter::RequestHeaderModifier(modifier())];
+    let mut rules = vec![
+        filtered("/request", vec![Filter::RequestHeaderModifier(modifier())]),
+        filtered("/response", vec![Filter::ResponseHeaderModifier(modifier())]),
+        filtered("/full", vec![rewrite(PathModifier::ReplaceFull("/whole".to_owned()))]),
+        filtered("/prefix", vec![rewrite(PathModifier::ReplacePrefix("/".to_owned()))]),
+        on_backend,
+    ];
+    for status in [301, 302, 303, 307, 308] {
+        rules.push(filtered(&format!("/r{status}"), vec![Filter::RequestRedirect(redirect(status))]));
+    }
+    bed.serve(rules, vec![backend("b", BackendProtocol::Http1, &[echo.address])]).await;
+    for target in [bed.http1(), bed.http2()] {
+        for path in ["/request", "/backend"] {
+            let seen = ask(&target, path).await.echo().unwrap();
+            assert_eq!((seen.header("x-set"), seen.headers.get("x-gone")), (Some("s"), None));
+            assert_eq!(seen.headers["x-add"], ["old", "a"]);
+        }
+        let reply = ask(&target, "/response").await;
+        assert_eq!(
+            (reply.headers["x-set"].as_bytes(), reply.headers["x-add"].as_bytes()),
+            (&b"s"[..], &b"a"[..])
+        );
+        let seen = ask(&target, "/full/x?q=1").await.echo().unwrap();
+        assert_eq!((seen.path.as_str(), seen.host.as_deref()), ("/whole?q=1", Some("c.example")));
+        let seen = ask(&target, "/prefix/x?q=1").await.echo().unwrap();
+        assert_eq!((seen.path.as_str(), seen.header("x-forwarded-for")), ("/x?q=1", Some("127.0.0.1")));
+        for status in [301, 302, 303, 307, 308] {
+            let reply = ask(&target, &format!("/r{status}/x?q=1")).await;
+            assert_eq!(reply.status.as_u16(), status);
+            assert_eq!(reply.headers["location"], "https://b.example/new/x?q=1");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_mirror_gets_the_request_and_nobody_waits_for_it() {
+    let echo = Echo::start("b");
+    let (listener, mirror) = backend_socket().await;
+    let mut bed = Bed::new().await;
+    let to = |numerator| {
+        Filter::RequestMirror(Mirror { backend: Some(backend_id("m")), numerator, denominator: 100 })
+    };
+    let rules = vec![filtered("/always", vec![to(100)]), filtered("/never", vec![to(0)])];
+    let backends = vec![
+        backend("b", BackendProtocol::Http1, &[echo.address]),
+        backend("m", BackendProtocol::Http1, &[mirror]),
+    ];
+    bed.serve(rules, backends).await;
+    assert_eq!(bed.get("/never").await.echo().unwrap().backend, "b");
+    let mut request = client::request("a.example", "/always").unwrap();
+    *request.method_mut() = hyper::Method::POST;
+    *request.body_mut() = bytes::Bytes::from_static(b"the body").into();
+    let reply = client::send(&bed.http1(), request).await.unwrap();
+    assert_eq!(reply.echo().unwrap().body, 8);
+    let (mut stream, _) =
+        tokio::time::timeout(Duration::from_secs(5), listener.accept()).await.unwrap().unwrap();
+    let seen = read_until(&mut stream, "the body").await;
+    assert!(seen.starts_with("POST /always HTTP/1.1\r\n"), "{seen}");
+}
+
+#[tokio::test]
+async fn backends_share_by_weight() {
+    let (one, two) = (Echo::start("one"), Echo::start("two"));
+    let mut bed = Bed::new().await;
+    let mut weighted = rule("/", "one");
+    weighted.backends =
+        vec![gatehouse_tests::fake_agent::share("one", 9), gatehouse_tests::fake_agent::share("two", 1)];
+    let backends = vec![
+        backend("one", BackendProtocol::Http1, &[one.address]),
+        backend("two", BackendProtocol::Http1, &[two.address]),
+    ];
+    bed.serve(vec![weighted], backends).await;
+    let mut connection = client::Connection::open(&bed.http1()).await.unwrap();
+    let mut hits = 0;
+    for _ in 0..400 {
+        let reply = connection.send(client::request("a.example", "/").unwrap()).await.unwrap();
+        hits += u32::from(reply.echo().unwrap().backend == "two");
+    }
+    // Binomial, n = 400, p = 0.1: outside of this once in 10^9.
+    assert!((8..=85).contains(&hits), "{hits}");
+}
