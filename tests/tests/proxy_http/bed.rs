@@ -12,7 +12,7 @@ use gateway_common::ir::{BackendProtocol, HttpRule, Resource, Settings};
 /// An echo backend on a port of its own.
 pub(crate) struct Echo {
     pub(crate) address: SocketAddr,
-    pub(crate) process: Process,
+    _process: Process,
     _files: tempfile::TempDir,
 }
 
@@ -29,7 +29,7 @@ impl Echo {
                 (process.log().contains("ready\n") || process.ended().is_some()).then_some(())
             });
             if process.ended().is_none() {
-                return Self { address, process, _files: files };
+                return Self { address, _process: process, _files: files };
             }
         }
         panic!("no echo backend would start");
