@@ -42,7 +42,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let _lock = lock::take(&config.runtime_dir).await?;
     let held = Held::open(&config.state_dir)?;
     let mut datapath = Datapath::open(&edges::datapath(&config)).context("open the datapath")?;
-    let _logger = datapath.take_logger();
+    if let Some(logger) = datapath.take_logger() {
+        tokio::spawn(logger.forward());
+    }
     let announcer = Announcer::open()?;
     let mut source = Source::directory(&config.source)
         .with_context(|| format!("watch the source directory {} (--source)", config.source.display()))?;

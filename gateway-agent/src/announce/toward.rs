@@ -1,5 +1,5 @@
 //! Which device the node would use to reach an address, and so where that client's packets most likely arrive.
-
+#![expect(clippy::wildcard_enum_match_arm, reason = "netlink attributes are an open set")]
 use std::net::IpAddr;
 
 use futures_util::TryStreamExt;

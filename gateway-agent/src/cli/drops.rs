@@ -31,7 +31,10 @@ pub(super) fn run(command: &Drops, paths: &Paths, format: Format) -> anyhow::Res
     let view = View::open(&paths.pin_dir)?;
     let mut last = view.drops()?;
     show(last.iter().filter(|drop| command.all || drop.count > 0), format)?;
-    while command.watch {
+    if !command.watch {
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
         std::thread::sleep(Duration::from_secs(command.interval));
         let now = view.drops()?;
         let added = difference(&last, &now);
@@ -40,7 +43,6 @@ pub(super) fn run(command: &Drops, paths: &Paths, format: Format) -> anyhow::Res
         }
         last = now;
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn show<'a>(drops: impl Iterator<Item = &'a DropView>, format: Format) -> anyhow::Result<()> {

@@ -10,7 +10,7 @@ pub(super) fn fullest(pid: u32) -> Option<(u32, u32)> {
     let waiting = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|table| std::fs::read_to_string(table).ok())
-        .flat_map(|text| text.lines().filter_map(|line| listening(line)).collect::<Vec<_>>())
+        .flat_map(|text| text.lines().filter_map(listening).collect::<Vec<_>>())
         .filter(|(inode, _)| inodes.contains(inode))
         .map(|(_, waiting)| waiting)
         .max()?;
