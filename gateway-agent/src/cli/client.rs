@@ -46,8 +46,7 @@ async fn exchange(socket: &Path, method: &Method, path: &str, body: Vec<u8>) -> 
     >::from(
         body
     ))?;
-    // Owns the sender, so that the connection ends with the answer and not with its idle time.
-    let talk = async move {
+    let talk = async {
         let response = sender.send_request(request).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();

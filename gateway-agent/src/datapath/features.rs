@@ -1,7 +1,4 @@
-//! What this kernel can do, found by trying, not by its version alone: distributions port features back.
-
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+//! What this kernel can do, found by trying where that can be tried: distributions port features back.
 
 use aya::programs::{ProgramType, SchedClassifier, TcAttachType};
 use aya::sys::is_program_supported;
@@ -30,17 +27,8 @@ impl Features {
     }
 }
 
-/// The helper's behaviour shows at run time only, but the same series gave the kernel a function of its own name
-/// (kernel commits 0f495f761722 and 9c02bec95954).
+/// By the version: the helper refuses at run time only, and stable kernels took over the functions around the change
+/// (kernel commit 9c02bec95954) without the change. A kernel that ported it back loses nothing, `sk_lookup` selects there.
 fn assigns_reuseport() -> bool {
-    let by_version = KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0));
-    by_version || has_symbol("inet_lookup_reuseport")
-}
-
-fn has_symbol(name: &str) -> bool {
-    let Ok(file) = File::open("/proc/kallsyms") else { return false };
-    BufReader::new(file)
-        .lines()
-        .map_while(Result::ok)
-        .any(|line| line.split_ascii_whitespace().nth(2) == Some(name))
+    KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(6, 6, 0))
 }
