@@ -89,8 +89,15 @@ impl Uplink {
         let scratch = Netns::new("probe")?;
         let probe = match self {
             Self::Plain => return Ok(true),
-            Self::Vlan => "link add link lo name probe type vlan id 100",
-            Self::QinQ => "link add link lo name probe type vlan proto 802.1ad id 10",
+            // `lo` carries no VLANs.
+            Self::Vlan => {
+                "link add under type veth
+                 link add link under name probe type vlan id 100"
+            }
+            Self::QinQ => {
+                "link add under type veth
+                 link add link under name probe type vlan proto 802.1ad id 10"
+            }
             Self::Bridge => "link add probe type bridge",
             Self::Bond => "link add probe type bond",
         };
