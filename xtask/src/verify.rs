@@ -18,6 +18,9 @@ pub(crate) struct Args {
     /// Attaches the programs on this kernel too and carries traffic through them
     #[arg(long)]
     carry: bool,
+    /// Prints what a packet costs on this machine
+    #[arg(long)]
+    measure: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -29,6 +32,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut command = Command::new(&binary);
     if args.carry {
         command.arg("--in-guest");
+    }
+    if args.measure {
+        command.arg("--measure");
     }
     let mut failed = Vec::new();
     let ended = log.run("this kernel", &mut command)?;

@@ -9,6 +9,7 @@ use std::rc::{Rc, Weak};
 use gateway_common::ir::{BackendId, RouteId};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
@@ -122,12 +123,13 @@ impl Session {
 
     pub(super) fn send(&self, datagram: &[u8], now: u64) -> Sent {
         self.used.set(now);
-        let slices = [IoSlice::new(&self.header), IoSlice::new(datagram)];
-        let parts = if self.header.is_empty() { &slices[1..] } else { &slices[..] };
-        let mut none = SendAncillaryBuffer::new(&mut []);
-        // Not by the runtime's readiness: it knows nothing of a new socket, and the first datagram would be lost.
-        let sent = rustix::net::sendmsg(self.socket.as_fd(), parts, &mut none, SendFlags::NOSIGNAL);
-        match sent.map_err(io::Error::from) {
+        let sent = self.socket.try_io(Interest::WRITABLE, || {
+            let slices = [IoSlice::new(&self.header), IoSlice::new(datagram)];
+            let parts = if self.header.is_empty() { &slices[1..] } else { &slices[..] };
+            let mut none = SendAncillaryBuffer::new(&mut []);
+            Ok(rustix::net::sendmsg(self.socket.as_fd(), parts, &mut none, SendFlags::NOSIGNAL)?)
+        });
+        match sent {
             Ok(_) => {
                 self.handle.bytes_in.set(self.handle.bytes_in.get() + datagram.len() as u64);
                 Sent::Passed

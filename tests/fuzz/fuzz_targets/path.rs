@@ -1,4 +1,3 @@
-//! Gives the fuzzer's bytes to the target `path`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| gatehouse_fuzz::path(data));

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
 use aya::programs::XdpMode;
 use gatehouse_tests::datapath::Options;
+use gatehouse_tests::packet::{Frame, Payload};
 use gatehouse_tests::topology::{CLIENT_V4, CLIENT_V6, NODE_V4, NODE_V6, Uplink};
 use gateway_common::abi::{Port, Proto, Reason};
 use socket2::{Domain, Socket, Type};
@@ -12,6 +13,7 @@ use socket2::{Domain, Socket, Type};
 use crate::node::{
     CLOSED, DNS, HTTPS, Node, SILENT, VIPS, client_udp, connect, exchange, ping, refusal, udp_refusal,
 };
+use crate::raw::send;
 
 const CLIENT: [IpAddr; 2] = [CLIENT_V4, CLIENT_V6];
 
@@ -150,6 +152,25 @@ fn udp_fragments_arrive_whole() {
         assert!(received == sent && peer.ip() == CLIENT[index]);
         let udp = node.udp_counters(index);
         assert_eq!((udp.listener, udp.lookup), (0, 1), "the stack's lookup takes it: {udp:?}");
+    }
+}
+
+#[test]
+fn headers_in_pages_are_read() {
+    let mut node = Node::new(Uplink::Plain).unwrap();
+    node.topology.router.ip("link set nodes mtu 9000").unwrap();
+    node.topology.node.ip("link set eth0 mtu 9000").unwrap();
+    let mac = node.topology.node.run(|| std::fs::read_to_string("/sys/class/net/eth0/address")).unwrap();
+    let mac: Vec<u8> = mac.trim().split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+    for (index, vip) in VIPS.into_iter().enumerate() {
+        let payload = Payload::Udp { source: 40_000, destination: DNS };
+        let mut frame = Frame::new(CLIENT[index], vip, payload).mac(mac.clone().try_into().unwrap()).bytes();
+        frame.resize(5000, 0);
+        for linear in [14, 20, 34, 41, 54, 60] {
+            node.topology.router.run(|| send("nodes", &frame, linear)).unwrap();
+        }
+        let udp = node.udp_counters(index);
+        assert_eq!((udp.packets, udp.listener), (6, 6), "{udp:?}");
     }
 }
 

@@ -4,5 +4,6 @@
 mod delivery;
 mod ingress;
 mod node;
+mod raw;
 mod run;
 mod xdp;

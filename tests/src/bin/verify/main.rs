@@ -5,6 +5,7 @@
 
 mod budget;
 mod guest;
+mod measure;
 
 use std::process::ExitCode;
 
@@ -17,6 +18,9 @@ struct Args {
     /// Also attaches the programs in namespaces of its own and carries traffic through them
     #[arg(long)]
     in_guest: bool,
+    /// Also prints what a packet costs
+    #[arg(long)]
+    measure: bool,
 }
 
 fn main() -> ExitCode {
@@ -31,5 +35,8 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     budget::check()?;
-    if args.in_guest { guest::carry() } else { Ok(()) }
+    if args.in_guest {
+        guest::carry()?;
+    }
+    if args.measure { measure::print() } else { Ok(()) }
 }
