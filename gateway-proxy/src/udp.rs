@@ -9,10 +9,12 @@ mod table;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use gateway_common::ir::{AccessLog, GatewayId, ProxyProtocolOut};
+use rustix::net::SendFlags;
 use tokio::net::UdpSocket;
 use tokio::task::spawn_local;
 use tracing::debug;
@@ -237,7 +239,10 @@ impl Vip {
                     Err(_) => return false,
                 };
                 self.answered.set(now);
-                if self.socket.try_send_to(&buffer[..length], session.client).is_ok() {
+                let answer = &buffer[..length];
+                let sent =
+                    rustix::net::sendto(self.socket.as_fd(), answer, SendFlags::DONTWAIT, &session.client);
+                if sent.is_ok() {
                     counters.datagrams_out.increment();
                     counters.sent.add(length as u64);
                 } else {

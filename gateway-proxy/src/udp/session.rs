@@ -9,7 +9,6 @@ use std::rc::{Rc, Weak};
 use gateway_common::ir::{BackendId, RouteId};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags};
-use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
@@ -26,7 +25,7 @@ pub(super) struct Session {
     vip: Weak<Vip>,
     socket: UdpSocket,
     lease: Lease,
-    _open: Open,
+    open: Open,
     /// Goes before each datagram: a PROXY header, or nothing.
     header: Vec<u8>,
     used: Cell<u64>,
@@ -72,7 +71,7 @@ impl Session {
             handle: from.handle,
             vip: Rc::downgrade(vip),
             socket: UdpSocket::from_std(socket.into())?,
-            _open: from.open,
+            open: from.open,
             lease: from.lease,
             header: from.header,
             used: Cell::new(from.now),
@@ -123,22 +122,26 @@ impl Session {
 
     pub(super) fn send(&self, datagram: &[u8], now: u64) -> Sent {
         self.used.set(now);
-        let sent = self.socket.try_io(Interest::WRITABLE, || {
-            let slices = [IoSlice::new(&self.header), IoSlice::new(datagram)];
-            let parts = if self.header.is_empty() { &slices[1..] } else { &slices[..] };
-            let mut none = SendAncillaryBuffer::new(&mut []);
-            Ok(rustix::net::sendmsg(self.socket.as_fd(), parts, &mut none, SendFlags::NOSIGNAL)?)
-        });
-        match sent {
+        // Not by the reactor, which does not know yet that a new socket can be written.
+        let slices = [IoSlice::new(&self.header), IoSlice::new(datagram)];
+        let parts = if self.header.is_empty() { &slices[1..] } else { &slices[..] };
+        let mut none = SendAncillaryBuffer::new(&mut []);
+        match rustix::net::sendmsg(self.socket.as_fd(), parts, &mut none, SendFlags::DONTWAIT) {
             Ok(_) => {
                 self.handle.bytes_in.set(self.handle.bytes_in.get() + datagram.len() as u64);
                 Sent::Passed
             }
-            Err(error) if is_unreachable(&error) => {
-                let _ = self.lease.endpoint().failed(now);
+            Err(error) if is_unreachable(error) => {
+                self.failed(now);
                 Sent::Unreachable
             }
             Err(_) => Sent::Lost,
+        }
+    }
+
+    fn failed(&self, now: u64) {
+        if self.lease.endpoint().failed(now) {
+            self.open.backend().ejections.increment();
         }
     }
 
@@ -158,8 +161,8 @@ impl Session {
                 self.handle.bytes_out.set(self.handle.bytes_out.get() + count as u64);
                 Ok(Some(count))
             }
-            Err(error) if is_unreachable(&error) => {
-                let _ = self.lease.endpoint().failed(now);
+            Err(error) if Errno::from_io_error(&error).is_some_and(is_unreachable) => {
+                self.failed(now);
                 Err(Sent::Unreachable)
             }
             // Anything else concerns one datagram; its readiness is cleared or its error is read.
@@ -169,7 +172,6 @@ impl Session {
 }
 
 /// ICMP errors of a connected socket.
-fn is_unreachable(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(errno, Some(Errno::CONNREFUSED | Errno::HOSTUNREACH | Errno::NETUNREACH))
+fn is_unreachable(error: Errno) -> bool {
+    matches!(error, Errno::CONNREFUSED | Errno::HOSTUNREACH | Errno::NETUNREACH)
 }

@@ -105,6 +105,11 @@ impl Open {
         backend.of(worker).connections.increment();
         Self { endpoint, backend, worker }
     }
+
+    /// This worker's counters of the endpoint's backend.
+    pub fn backend(&self) -> &metrics::BackendShard {
+        self.backend.of(self.worker)
+    }
 }
 
 impl Drop for Open {
