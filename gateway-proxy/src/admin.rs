@@ -8,6 +8,7 @@ mod backends;
 mod facts;
 mod listeners;
 mod question;
+mod route_test;
 mod routes;
 mod server;
 

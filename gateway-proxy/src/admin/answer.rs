@@ -4,19 +4,21 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
-use gateway_common::admin::{Connection, ProxyStatus};
+use gateway_common::admin::{Connection, ProxyStatus, RouteQuery};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body, Incoming};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::{Question, State, backends, listeners, routes};
+use super::{Question, State, backends, listeners, route_test, routes};
 use crate::metrics::exposition;
 use crate::metrics::process::ProcessUsage;
 use crate::worker::Command;
 
+/// Bytes of a request's body.
+const LARGEST_BODY: usize = 64 * 1024;
 /// How long a worker may take.
 const WORKER: Duration = Duration::from_secs(2);
 
@@ -35,12 +37,14 @@ const PATHS: &[(&str, &str, &str)] = &[
     ("GET", "/backends", "backends and their endpoints"),
     ("GET", "/listeners", "listeners with routes and connections"),
     ("GET", "/routes", "routes with their rules"),
+    ("POST", "/route-test", "what a request would get"),
     ("GET", "/metrics", "Prometheus text format"),
     ("GET", "/ready", "200 once a configuration is served, else 503"),
 ];
 
 pub(super) async fn to(state: &State, scope: Scope, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let path = request.uri().path();
+    let path = request.uri().path().to_owned();
+    let path = path.as_str();
     if scope == Scope::Admin && path == "/" {
         return text(StatusCode::OK, index(scope));
     }
@@ -63,6 +67,7 @@ pub(super) async fn to(state: &State, scope: Scope, request: Request<Incoming>) 
         },
         "/listeners" => json(&listeners::status(&state.current.load())),
         "/routes" => json(&routes::status(&state.current.load())),
+        "/route-test" => route_test(state, request).await,
         "/metrics" => metrics(state),
         _ => ready(state),
     }
@@ -133,6 +138,25 @@ fn metrics(state: &State) -> Response<Full<Bytes>> {
     };
     let page = exposition::render(&state.metrics.counted(), &facts);
     response(StatusCode::OK, exposition::CONTENT_TYPE, page.into())
+}
+
+async fn route_test(state: &State, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let body = request.into_body();
+    if body.size_hint().lower() > LARGEST_BODY as u64 {
+        return text(StatusCode::PAYLOAD_TOO_LARGE, format!("more than {LARGEST_BODY} bytes\n"));
+    }
+    let body = match Limited::new(body, LARGEST_BODY).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => return text(StatusCode::BAD_REQUEST, format!("body: {error}\n")),
+    };
+    let query: RouteQuery = match serde_json::from_slice(&body) {
+        Ok(query) => query,
+        Err(error) => return text(StatusCode::BAD_REQUEST, format!("body is no route query: {error}\n")),
+    };
+    match route_test::answer(&state.current.load(), &query) {
+        Ok(answer) => json(&answer),
+        Err(error) => text(StatusCode::BAD_REQUEST, format!("no such request can be made: {error}\n")),
+    }
 }
 
 async fn connections(state: &State) -> Result<Vec<Connection>, Silent> {
