@@ -85,7 +85,7 @@ impl FakeAgent {
         let mut addresses = Vec::new();
         let mut fds: Vec<OwnedFd> = Vec::new();
         for _ in 0..ports {
-            let group = group()?;
+            let group = sockets(Type::STREAM)?;
             addresses.push(group.0);
             fds.extend(group.1);
         }
@@ -94,6 +94,16 @@ impl FakeAgent {
         let message = FromAgent::Listen { id, fds: u32::try_from(borrowed.len())? };
         self.send(&message, &borrowed).await?;
         Ok(addresses)
+    }
+
+    /// Opens a loopback UDP port, a socket per worker, as a group of `gateway`.
+    pub async fn listen_udp(&mut self, gateway: &str) -> Result<SocketAddr> {
+        let (address, fds) = sockets(Type::DGRAM)?;
+        let id = SocketId::Udp { gateway: GatewayId::new(gateway), address };
+        let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(|fd| fd.as_fd()).collect();
+        let message = FromAgent::Listen { id, fds: u32::try_from(borrowed.len())? };
+        self.send(&message, &borrowed).await?;
+        Ok(address)
     }
 
     pub async fn unlisten(&mut self, gateway: &str) -> Result<()> {
@@ -148,15 +158,17 @@ fn spawn(folder: &Path, arguments: &[&str]) -> Result<Process> {
     Process::start("gateway-proxy", command, &folder.join("log"))
 }
 
-/// A loopback port with a listening socket per worker.
-fn group() -> Result<(SocketAddr, Vec<OwnedFd>)> {
+/// A loopback port with a socket per worker.
+fn sockets(kind: Type) -> Result<(SocketAddr, Vec<OwnedFd>)> {
     let mut address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let mut fds = Vec::new();
     for _ in 0..WORKERS {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        let socket = Socket::new(Domain::IPV4, kind, None)?;
         socket.set_reuse_port(true)?;
         socket.bind(&address.into())?;
-        socket.listen(1024)?;
+        if kind == Type::STREAM {
+            socket.listen(1024)?;
+        }
         address = socket.local_addr()?.as_socket().context("no IP socket")?;
         fds.push(OwnedFd::from(socket));
     }
