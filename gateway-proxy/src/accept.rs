@@ -89,5 +89,5 @@ pub fn begin(worker: &Rc<Worker>, gateway: &GatewayId, stream: TcpStream, peer: 
         handle,
         permit,
     };
-    spawn_local(dispatch::serve(worker.clone(), accepted));
+    spawn_local(dispatch::serve(worker.clone(), view.clone(), accepted));
 }

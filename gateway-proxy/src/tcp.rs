@@ -15,7 +15,7 @@ use crate::accept::Accepted;
 use crate::access_log::{Reason, Record};
 use crate::snapshot::l4;
 use crate::upstream::connect;
-use crate::worker::Worker;
+use crate::worker::{View, Worker};
 use copy::{Copy, Pair, Side};
 
 /// How a connection ended, for the log.
@@ -35,10 +35,10 @@ pub struct To {
 }
 
 /// Forwards a connection to a backend of its route, the bytes already read first. Without a route it is reset.
-pub async fn serve(worker: Rc<Worker>, accepted: Accepted, to: To) {
+pub async fn serve(worker: Rc<Worker>, view: View, accepted: Accepted, to: To) {
     accepted.handle.client.set(accepted.client);
     let ended = match &to.route {
-        Some(route) => forward(&worker, &accepted, route).await,
+        Some(route) => forward(&worker, view, &accepted, route).await,
         None => refused(&accepted, Reason::RouteNotFound, None),
     };
     if ended.reason != Reason::Ok {
@@ -49,10 +49,10 @@ pub async fn serve(worker: Rc<Worker>, accepted: Accepted, to: To) {
     }
 }
 
-async fn forward(worker: &Rc<Worker>, accepted: &Accepted, route: &Route) -> Ended {
+async fn forward(worker: &Rc<Worker>, view: View, accepted: &Accepted, route: &Route) -> Ended {
     let connected = {
-        // The view is not held while bytes flow: an old snapshot must not live as long as a connection.
-        let view = worker.view();
+        // Not held while bytes flow: an old snapshot must not live as long as a connection.
+        let view = view;
         let request = connect::Request {
             view: &view,
             backends: l4::backends(route),

@@ -17,7 +17,7 @@ use crate::metrics;
 use crate::preface;
 use crate::tcp;
 use crate::tls::handshake;
-use crate::worker::Worker;
+use crate::worker::{View, Worker};
 
 /// Counts a connection whose task panicked: the others of the worker go on.
 struct Crash {
@@ -33,7 +33,8 @@ impl Drop for Crash {
     }
 }
 
-pub(super) async fn serve(worker: Rc<Worker>, mut accepted: Accepted) {
+/// `view` is what the connection was accepted under: what its port names is in it, whatever changes meanwhile.
+pub(super) async fn serve(worker: Rc<Worker>, view: View, mut accepted: Accepted) {
     let _crash = Crash { port: accepted.port.metrics.clone(), worker: worker.index };
     if let Err(error) = accepted.stream.set_nodelay(true) {
         debug!(%error, "client connection gone at accept");
@@ -43,26 +44,26 @@ pub(super) async fn serve(worker: Rc<Worker>, mut accepted: Accepted) {
         return accepted.handle.end(reason);
     }
     match accepted.port.protocol {
-        PortProtocol::Http => http(worker, accepted).await,
+        PortProtocol::Http => http(worker, view, accepted).await,
         PortProtocol::Tls if accepted.port.has_passthrough() => {
             match preface::destination(&worker, &mut accepted).await {
-                Ok(Some(to)) => tcp::serve(worker, accepted, to).await,
-                Ok(None) => tls(worker, accepted).await,
+                Ok(Some(to)) => tcp::serve(worker, view, accepted, to).await,
+                Ok(None) => tls(worker, view, accepted).await,
                 Err(reason) => accepted.handle.end(reason),
             }
         }
-        PortProtocol::Tls => tls(worker, accepted).await,
+        PortProtocol::Tls => tls(worker, view, accepted).await,
         PortProtocol::Tcp => {
             let route = accepted.port.l4.any().cloned();
             let listener = accepted.port.listeners.first().map(|listener| listener.name.clone());
-            tcp::serve(worker, accepted, tcp::To { route, listener, sni: None }).await;
+            tcp::serve(worker, view, accepted, tcp::To { route, listener, sni: None }).await;
         }
         // `stream_port` gives none.
         PortProtocol::Udp => {}
     }
 }
 
-async fn http(worker: Rc<Worker>, accepted: Accepted) {
+async fn http(worker: Rc<Worker>, view: View, accepted: Accepted) {
     let timing = timing(&worker, &accepted);
     let Accepted { stream, read, peer, client, vip, gateway, port, drain, handle: entry, permit } = accepted;
     let mut stream = Prefixed::new(read, stream);
@@ -72,7 +73,8 @@ async fn http(worker: Rc<Worker>, accepted: Accepted) {
         () = lingered(&worker, &drain) => return,
     };
     let limits = gateway.settings.limits;
-    let opening = Opening { address: client, peer, vip, tls: None, timing, drain, entry, gateway, port };
+    let opening =
+        Opening { address: client, peer, vip, tls: None, timing, drain, entry, view, gateway, port };
     let client = Client::new(worker, opening);
     match is_http2 {
         Ok(Some(true)) => serve::http2(client, Stream::Plain(stream), &limits).await,
@@ -83,7 +85,7 @@ async fn http(worker: Rc<Worker>, accepted: Accepted) {
     drop(permit);
 }
 
-async fn tls(worker: Rc<Worker>, accepted: Accepted) {
+async fn tls(worker: Rc<Worker>, view: View, accepted: Accepted) {
     let timing = timing(&worker, &accepted);
     timing.enter(Phase::Handshake);
     let Accepted { stream, read, peer, client, vip, gateway, port, drain, handle: entry, permit } = accepted;
@@ -111,7 +113,7 @@ async fn tls(worker: Rc<Worker>, accepted: Accepted) {
     drain.bind_listener(&listener);
     let limits = gateway.settings.limits;
     let tls = Some(Tls { sni: session.sni, listener });
-    let opening = Opening { address: client, peer, vip, tls, timing, drain, entry, gateway, port };
+    let opening = Opening { address: client, peer, vip, tls, timing, drain, entry, view, gateway, port };
     let client = Client::new(worker, opening);
     if session.is_http2 {
         serve::http2(client, Stream::Tls(session.stream), &limits).await;

@@ -54,6 +54,8 @@ pub struct Opening {
     pub timing: Rc<Timing>,
     pub drain: Drain,
     pub entry: Handle,
+    /// The snapshot that the next two are of.
+    pub view: View,
     pub gateway: Arc<Gateway>,
     pub port: Arc<Port>,
 }
@@ -61,7 +63,7 @@ pub struct Opening {
 impl Client {
     pub fn new(worker: Rc<Worker>, opening: Opening) -> Rc<Self> {
         let identity = identify(opening.address, opening.vip, opening.tls.is_some(), &opening.gateway);
-        let held = Held { view: worker.view(), gateway: opening.gateway, port: opening.port, identity };
+        let held = Held { view: opening.view, gateway: opening.gateway, port: opening.port, identity };
         Rc::new(Self {
             worker,
             address: opening.address,
