@@ -116,7 +116,8 @@ impl Worker {
                         self.drain_deadline.set(deadline);
                         listening.stop_all();
                         self.drains.drain_all();
-                        ended.arm(deadline);
+                        // Later than the connections' own deadlines, so that they end with a reason.
+                        ended.arm(deadline + 2 * SWEEP);
                     }
                 },
                 _ = sweep.tick() => {

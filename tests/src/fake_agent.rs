@@ -164,8 +164,14 @@ fn sockets(kind: Type) -> Result<(SocketAddr, Vec<OwnedFd>)> {
     let mut fds = Vec::new();
     for _ in 0..WORKERS {
         let socket = Socket::new(Domain::IPV4, kind, None)?;
-        socket.set_reuse_port(true)?;
-        socket.bind(&address.into())?;
+        // The first takes its port alone: the kernel may give a port of a group of the same user to a socket that may share.
+        if address.port() == 0 {
+            socket.bind(&address.into())?;
+            socket.set_reuse_port(true)?;
+        } else {
+            socket.set_reuse_port(true)?;
+            socket.bind(&address.into())?;
+        }
         if kind == Type::STREAM {
             socket.listen(1024)?;
         }

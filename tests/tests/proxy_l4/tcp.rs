@@ -1,11 +1,13 @@
 //! TCPRoute.
 
+use std::time::Duration;
+
 use gatehouse_tests::fake_agent::share;
-use gateway_common::ir::{BackendRef, PortProtocol};
+use gateway_common::ir::{AccessLog, BackendRef, PortProtocol};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::bed::{Bed, backend, listener, pair, port, read_to_end, tcp_route, within};
+use crate::bed::{Bed, PATIENCE, backend, listener, pair, port, read_to_end, tcp_route, within};
 
 #[tokio::test]
 async fn each_side_may_end_first_and_still_hear() {
@@ -69,7 +71,7 @@ async fn a_large_transfer_past_a_slow_reader_needs_little_memory() {
             }
             got += count;
             if got % (8 << 20) < count {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
     };
@@ -130,6 +132,26 @@ async fn an_endpoint_that_refuses_costs_no_connection() {
         drop(server);
         assert_eq!(read_to_end(&mut client).await, (Vec::new(), false));
     }
+}
+
+#[tokio::test]
+async fn a_drain_ends_with_what_is_open_at_its_deadline() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("access.log");
+    let mut bed = Bed::new(&["--access-log", log.to_str().unwrap()]).await;
+    bed.settings.access_log = AccessLog::Json;
+    let (backend, address) = listener().await;
+    let vip = bed.forward_tcp(&[address]).await;
+    let ((mut client, server), (mut other, _held)) = (pair(vip, &backend).await, pair(vip, &backend).await);
+    bed.agent.drain(Duration::from_millis(500)).await.unwrap();
+    drop(server);
+    assert_eq!(read_to_end(&mut client).await, (Vec::new(), false));
+    drop(client);
+    assert_eq!(read_to_end(&mut other).await, (Vec::new(), true));
+    assert!(bed.agent.proxy.wait(PATIENCE).unwrap().success());
+    let log = std::fs::read_to_string(log).unwrap();
+    let reasons: Vec<_> = log.lines().map(|line| line.contains("\"reason\":\"drain\"")).collect();
+    assert_eq!(reasons, [false, true], "{log}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::net::UdpSocket;
 
-use crate::bed::{Bed, udp_socket, within};
+use crate::bed::{Bed, PATIENCE, udp_socket, within};
 
 const SESSIONS: &str = "gatehouse_proxy_udp_sessions";
 
@@ -109,6 +109,28 @@ async fn an_endpoint_that_is_gone_is_left_at_its_first_icmp_error() {
         within(client.recv_from(&mut answer)).await.unwrap();
         repeat.abort();
     }
+}
+
+#[tokio::test]
+async fn a_drained_proxy_still_passes_answers_on() {
+    let mut bed = Bed::new(&[]).await;
+    let (server, address) = udp_socket().await;
+    let vip = bed.forward_udp(&[address]).await;
+    let (client, _) = udp_socket().await;
+    let mut buffer = [0; 10];
+    client.send_to(b"question", vip).await.unwrap();
+    let (_, from) = within(server.recv_from(&mut buffer)).await.unwrap();
+    bed.agent.drain(PATIENCE).await.unwrap();
+    within(async {
+        while bed.sample("gatehouse_proxy_draining", &[]).await != Some(1.0) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    server.send_to(b"answer", from).await.unwrap();
+    let (_, from) = within(client.recv_from(&mut buffer)).await.unwrap();
+    assert_eq!((&buffer[..6], from), (&b"answer"[..], vip));
+    assert!(bed.agent.proxy.wait(PATIENCE).unwrap().success());
 }
 
 #[tokio::test]
