@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicU32;
 
 use arc_swap::ArcSwap;
 use gateway_common::ir::{
-    self, BackendId, CertificateId, GatewayId, ListenerProtocol, PortProtocol, RouteId, Settings,
+    self, BackendId, CertificateId, GatewayId, Key, ListenerProtocol, PortProtocol, RouteId, Settings,
 };
 use imbl::shared_ptr::DefaultSharedPtr;
 use imbl::{GenericHashMap, OrdMap};
@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub routes: OrdMap<RouteId, Arc<Route>>,
     pub backends: Backends,
     pub certificates: OrdMap<CertificateId, Arc<Certificate>>,
+    /// What cannot be used of all that is held, whichever commit brought it.
+    pub problems: OrdMap<Key, Vec<String>>,
     /// Where the counters of what is served come from.
     pub metrics: Arc<Metrics>,
 }
@@ -104,6 +106,7 @@ impl Snapshot {
             routes: OrdMap::new(),
             backends: Backends::default(),
             certificates: OrdMap::new(),
+            problems: OrdMap::new(),
             metrics,
         }
     }
@@ -164,3 +167,6 @@ impl Deref for Route {
         &self.ir
     }
 }
+
+#[cfg(test)]
+mod tests;

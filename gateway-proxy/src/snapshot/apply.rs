@@ -16,7 +16,7 @@ pub struct Pending {
 /// What a commit made.
 pub struct Applied {
     pub snapshot: Snapshot,
-    /// What could not be used; the rest is served.
+    /// What cannot be used, old and new; the rest is served.
     pub problems: Vec<Problem>,
 }
 

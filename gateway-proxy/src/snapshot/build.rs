@@ -18,7 +18,6 @@ use crate::tls;
 
 pub(super) struct Build {
     snapshot: Snapshot,
-    problems: Vec<Problem>,
     /// Routes that changed, as they were and as they are, by the port that they attach to.
     changed: BTreeMap<(GatewayId, u16), Vec<Change>>,
     certificates: BTreeSet<CertificateId>,
@@ -34,7 +33,6 @@ impl Build {
     pub(super) fn new(held: &Snapshot, generation: u64) -> Self {
         Self {
             snapshot: Snapshot { generation, ..held.clone() },
-            problems: Vec::new(),
             changed: BTreeMap::new(),
             certificates: BTreeSet::new(),
         }
@@ -47,8 +45,7 @@ impl Build {
         }
         let mut problems = Vec::new();
         let http = HttpRoute::compile(&ir, &mut problems);
-        let key = Key::Route(ir.id.clone());
-        self.problems.extend(problems.into_iter().map(|message| Problem { key: key.clone(), message }));
+        self.set_problems(Key::Route(ir.id.clone()), problems);
         let new = Arc::new(Route { ir: Arc::new(ir), http });
         self.snapshot.routes.insert(new.ir.id.clone(), new.clone());
         self.change_route(Change { old, new: Some(new) });
@@ -56,6 +53,7 @@ impl Build {
 
     pub(super) fn remove_route(&mut self, id: &RouteId) {
         let old = self.snapshot.routes.remove(id);
+        self.snapshot.problems.remove(&Key::Route(id.clone()));
         self.change_route(Change { old, new: None });
     }
 
@@ -75,20 +73,17 @@ impl Build {
         if self.snapshot.certificates.get(&ir.id).is_some_and(|held| held.ir == ir) {
             return;
         }
-        let key = match tls::certificate::parse(&ir) {
-            Ok(key) => Some(Arc::new(key)),
-            Err(error) => {
-                let key = Key::Certificate(ir.id.clone());
-                self.problems.push(Problem { key, message: error.to_string() });
-                None
-            }
-        };
+        let parsed = tls::certificate::parse(&ir);
+        let problems = parsed.as_ref().err().map(ToString::to_string);
+        self.set_problems(Key::Certificate(ir.id.clone()), problems.into_iter().collect());
+        let key = parsed.ok().map(Arc::new);
         self.certificates.insert(ir.id.clone());
         self.snapshot.certificates.insert(ir.id.clone(), Arc::new(Certificate { ir, key }));
     }
 
     pub(super) fn remove_certificate(&mut self, id: &CertificateId) {
         self.snapshot.certificates.remove(id);
+        self.snapshot.problems.remove(&Key::Certificate(id.clone()));
         self.certificates.insert(id.clone());
     }
 
@@ -140,7 +135,19 @@ impl Build {
                 });
             }
         }
-        Applied { snapshot: self.snapshot, problems: self.problems }
+        let each = self.snapshot.problems.iter();
+        let problems = each.flat_map(|(key, messages)| {
+            messages.iter().map(|message| Problem { key: key.clone(), message: message.clone() })
+        });
+        Applied { problems: problems.collect(), snapshot: self.snapshot }
+    }
+
+    fn set_problems(&mut self, key: Key, problems: Vec<String>) {
+        if problems.is_empty() {
+            self.snapshot.problems.remove(&key);
+        } else {
+            self.snapshot.problems.insert(key, problems);
+        }
     }
 
     fn change_route(&mut self, change: Change) {
