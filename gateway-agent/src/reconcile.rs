@@ -198,13 +198,13 @@ impl Reconciler {
         self.parts.adopt_until = None;
     }
 
-    /// Gives a new proxy everything.
+    /// Gives a new proxy everything: first what to serve, then the sockets, or it would turn away what waits in them.
     fn introduce(&mut self, id: PeerId, now: Instant) {
         let Parts { kernel, proxies, .. } = &mut self.parts;
+        proxies.send_full(id, self.translator.resources(), self.generation);
         for socket in kernel.held() {
             proxies.listen(kernel, socket, Some(id));
         }
-        proxies.send_full(id, self.translator.resources(), self.generation);
         self.unsettled.get_or_insert(now);
     }
 
