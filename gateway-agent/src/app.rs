@@ -122,8 +122,10 @@ fn spawning(
         ("--workers", config.workers.to_string().into()),
         ("--drain-deadline", config.drain_deadline.as_secs_f64().to_string().into()),
         ("--log", config.log.clone().into()),
+        ("--access-log", config.access_log.clone().into()),
     ];
-    let args = args.into_iter().flat_map(|(name, value)| [name.into(), value]).collect();
+    let metrics = config.metrics_listen.map(|address| ("--metrics-listen", address.to_string().into()));
+    let args = args.into_iter().chain(metrics).flat_map(|(name, value)| [name.into(), value]).collect();
     let user = config.proxy_user;
     let spawn = Spawn { binary: config.proxy_binary.clone(), uid: user.uid, gid: user.gid, args };
     Some(Spawning {

@@ -8,7 +8,7 @@ mod resolve;
 mod settings;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -60,6 +60,9 @@ pub struct Config {
     pub proxy_user: ProxyUser,
     pub workers: u16,
     pub drain_deadline: Duration,
+    /// A path, or `-`.
+    pub access_log: String,
+    pub metrics_listen: Option<SocketAddr>,
     pub log: String,
     pub log_format: LogFormat,
     pub ebpf_log: EbpfLog,
@@ -145,6 +148,8 @@ impl Config {
             ("proxy-user", format!("{}:{}", self.proxy_user.uid, self.proxy_user.gid)),
             ("workers", self.workers.to_string()),
             ("drain-deadline", crate::crds::duration::format(self.drain_deadline)),
+            ("access-log", self.access_log.clone()),
+            ("metrics-listen", self.metrics_listen.map(|address| address.to_string()).unwrap_or_default()),
             ("log", self.log.clone()),
             ("log-format", settings::name_of(&self.log_format)),
             ("ebpf-log", settings::name_of(&self.ebpf_log)),

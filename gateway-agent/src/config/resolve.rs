@@ -1,5 +1,6 @@
 //! Settings as written to settings as used. Pure: what the machine is like comes in.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -70,6 +71,8 @@ impl Check {
             proxy_user: self.proxy_user(s.proxy_user.as_deref(), host),
             workers: self.workers(s.workers, host),
             drain_deadline: self.drain_deadline(s.drain_deadline.as_deref()),
+            access_log: self.access_log(s.access_log),
+            metrics_listen: self.metrics_listen(s.metrics_listen.as_deref()),
             log: self.log(s.log),
             log_format: s.log_format.unwrap_or(LogFormat::Text),
             ebpf_log: s.ebpf_log.unwrap_or(EbpfLog::Off),
@@ -119,6 +122,29 @@ impl Check {
                 format!("is {over} bytes too long for the name of a Unix socket; use a shorter path"),
             );
         }
+    }
+
+    fn access_log(&mut self, target: Option<String>) -> String {
+        let target = target.unwrap_or_else(|| "-".to_owned());
+        if target != "-" && !target.starts_with('/') {
+            self.problem(
+                "access-log",
+                format!("{target:?} is neither an absolute path nor - for standard output"),
+            );
+        }
+        target
+    }
+
+    fn metrics_listen(&mut self, address: Option<&str>) -> Option<SocketAddr> {
+        let text = address?;
+        let parsed = text.parse().ok();
+        if parsed.is_none() {
+            self.problem(
+                "metrics-listen",
+                format!("{text:?} is not ADDR:PORT, as 127.0.0.1:9901 or [::]:9901"),
+            );
+        }
+        parsed
     }
 
     fn node_name(&mut self, name: Option<String>, host: &Host) -> String {
@@ -283,7 +309,7 @@ mod tests {
              pin-dir=/sys/fs/bpf/gatehouse mount-bpffs=false node-name=node-1 \
              controller-name=gatehouse.dev/gateway-controller address-pool=- device=- exclude-device=- tc=auto xdp=off \
              deny=0 prefixes proxy=spawn proxy-binary=/opt/bin/gateway-proxy proxy-user=65532:65532 workers=4 \
-             drain-deadline=1m log=info log-format=text ebpf-log=off"
+             drain-deadline=1m access-log=- metrics-listen=- log=info log-format=text ebpf-log=off"
         );
     }
 

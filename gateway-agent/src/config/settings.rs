@@ -82,6 +82,14 @@ pub struct Settings {
     #[arg(long, value_name = "DURATION", env = "GATEHOUSE_DRAIN_DEADLINE", help_heading = "Proxy")]
     pub drain_deadline: Option<String>,
 
+    /// Where a spawned proxy writes the access log of Gateways that ask for one: an absolute path, or - for standard output.
+    /// [default: -]
+    #[arg(long, value_name = "FILE", env = "GATEHOUSE_ACCESS_LOG", help_heading = "Proxy")]
+    pub access_log: Option<String>,
+    /// TCP address on which a spawned proxy also answers /metrics and /ready. [default: none]
+    #[arg(long, value_name = "ADDR:PORT", env = "GATEHOUSE_METRICS_LISTEN", help_heading = "Proxy")]
+    pub metrics_listen: Option<String>,
+
     /// Directory of the sockets between agent, proxy and gatectl. [default: /run/gatehouse]
     #[arg(long, value_name = "DIR", env = "GATEHOUSE_RUNTIME_DIR", help_heading = "Paths")]
     pub runtime_dir: Option<PathBuf>,
@@ -182,6 +190,8 @@ impl Settings {
             pin_dir: self.pin_dir.or(other.pin_dir),
             mount_bpffs: self.mount_bpffs.or(other.mount_bpffs),
             log: self.log.or(other.log),
+            access_log: self.access_log.or(other.access_log),
+            metrics_listen: self.metrics_listen.or(other.metrics_listen),
             log_format: self.log_format.or(other.log_format),
             ebpf_log: self.ebpf_log.or(other.ebpf_log),
         }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -20,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{LocalSet, spawn_local};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::State;
 use super::answer::{self, Scope};
@@ -34,6 +35,9 @@ const REQUEST: Duration = Duration::from_secs(10);
 const HEADER: Duration = Duration::from_secs(5);
 /// Time without accepting when the process has no descriptors left.
 const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// Between two tries to bind the address of --metrics-listen.
+const REBIND: Duration = Duration::from_secs(1);
 
 /// The running thread; its socket is removed when this is dropped.
 pub struct Server {
@@ -49,18 +53,18 @@ impl Server {
             .enable_all()
             .build()
             .context("start the runtime of the admin thread")?;
-        let (unix, tcp) = {
+        let unix = {
             let _entered = runtime.enter();
-            let unix = UnixListener::from_std(bind(&config.admin_dir, &path)?).context("admin socket")?;
-            (unix, config.metrics_listen.map(bind_tcp).transpose()?)
+            UnixListener::from_std(bind(&config.admin_dir, &path)?).context("admin socket")?
         };
+        let metrics = config.metrics_listen;
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("admin".to_owned())
             .spawn(move || {
                 LocalSet::new().block_on(&runtime, async {
                     tokio::select! {
-                        () = serve(state, unix, tcp) => {}
+                        () = serve(state, unix, metrics) => {}
                         _ = stopped => {}
                     }
                 });
@@ -97,13 +101,6 @@ fn bind(directory: &Path, path: &Path) -> anyhow::Result<std::os::unix::net::Uni
     Ok(listener)
 }
 
-fn bind_tcp(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
-    let listener =
-        std::net::TcpListener::bind(address).with_context(|| format!("--metrics-listen: bind {address}"))?;
-    listener.set_nonblocking(true).context("--metrics-listen")?;
-    TcpListener::from_std(listener).context("--metrics-listen")
-}
-
 /// Removes the sockets of proxies that were killed: nobody answers, and no such process lives.
 fn remove_stale(directory: &Path) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -119,13 +116,28 @@ fn remove_stale(directory: &Path) {
     }
 }
 
-async fn serve(state: State, unix: UnixListener, tcp: Option<TcpListener>) {
+async fn serve(state: State, unix: UnixListener, metrics: Option<SocketAddr>) {
     let state = Rc::new(state);
-    if let Some(listener) = tcp {
-        let next = async move || listener.accept().await.map(|(stream, _)| stream);
-        spawn_local(accept(state.clone(), Scope::Public, next));
+    if let Some(address) = metrics {
+        spawn_local(serve_metrics(state.clone(), address));
     }
     accept(state, Scope::Admin, async move || unix.accept().await.map(|(stream, _)| stream)).await;
+}
+
+/// Waits for the address: while a predecessor drains, it is the predecessor's.
+async fn serve_metrics(state: Rc<State>, address: SocketAddr) {
+    let mut told = false;
+    let listener = loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => break listener,
+            Err(error) if !told => warn!(%address, %error, "--metrics-listen: not bound yet, trying on"),
+            Err(_) => {}
+        }
+        told = true;
+        tokio::time::sleep(REBIND).await;
+    };
+    info!(%address, "metrics");
+    accept(state, Scope::Public, async move || listener.accept().await.map(|(stream, _)| stream)).await;
 }
 
 async fn accept<S>(state: Rc<State>, scope: Scope, next: impl AsyncFn() -> io::Result<S>)
