@@ -102,7 +102,7 @@ impl Control {
                 FromAgent::Unlisten { id } => self.unlisten(&id),
                 FromAgent::Update { upsert, remove } => pending.update(upsert, remove),
                 FromAgent::Commit { generation, full } => {
-                    let acknowledgement = self.commit(std::mem::take(&mut pending), generation, full);
+                    let acknowledgement = self.commit(std::mem::take(&mut pending), generation, full)?;
                     sender.send(&acknowledgement, &[]).await?;
                 }
                 FromAgent::Drain { deadline_ms } => return Ok(Some(Duration::from_millis(deadline_ms))),
@@ -134,13 +134,24 @@ impl Control {
         if self.held.contains_key(&id) {
             return Ok(());
         }
+        self.held.insert(id.clone(), fds);
+        // Before the first configuration every connection would be turned away: they wait in the socket's queue.
+        if self.is_configured() { self.accept(&id) } else { Ok(()) }
+    }
+
+    fn is_configured(&self) -> bool {
+        self.current.load().generation > 0
+    }
+
+    /// Has the workers accept from a group.
+    fn accept(&self, id: &SocketId) -> io::Result<()> {
+        let Some(fds) = self.held.get(id) else { return Ok(()) };
         let copies = fds.iter().map(OwnedFd::try_clone).collect::<io::Result<Vec<_>>>()?;
-        let shares = listen::distribute(&id, copies, self.workers.len())?;
+        let shares = listen::distribute(id, copies, self.workers.len())?;
         for (worker, sockets) in self.workers.iter().zip(shares) {
             tell(worker, Command::Listen { id: id.clone(), sockets });
         }
         info!(socket = %id, sockets = fds.len(), "listening");
-        self.held.insert(id, fds);
         Ok(())
     }
 
@@ -153,7 +164,8 @@ impl Control {
         }
     }
 
-    fn commit(&mut self, pending: Pending, generation: u64, full: bool) -> FromProxy {
+    fn commit(&mut self, pending: Pending, generation: u64, full: bool) -> io::Result<FromProxy> {
+        let first = !self.is_configured();
         let applied = pending.commit(&self.current.load(), generation, full);
         for problem in &applied.problems {
             warn!(key = ?problem.key, problem = problem.message, "resource unusable");
@@ -162,8 +174,11 @@ impl Control {
         for worker in &self.workers {
             tell(worker, Command::Changed);
         }
+        if first {
+            self.held.keys().try_for_each(|id| self.accept(id))?;
+        }
         self.facts.set_problems(applied.problems.clone());
-        FromProxy::Ack { generation, problems: applied.problems }
+        Ok(FromProxy::Ack { generation, problems: applied.problems })
     }
 
     async fn drain(mut self, deadline: Duration) {

@@ -82,7 +82,11 @@ enum Sender {
 
 impl Connection {
     pub async fn open(target: &Target) -> Result<Self> {
-        let mut stream = TcpStream::connect(target.address).await?;
+        Self::begin(TcpStream::connect(target.address).await?, target).await
+    }
+
+    /// Speaks TLS and HTTP on a connection that was made.
+    pub async fn begin(mut stream: TcpStream, target: &Target) -> Result<Self> {
         stream.set_nodelay(true)?;
         stream.write_all(&target.preface).await?;
         let Some((config, name)) = &target.tls else {

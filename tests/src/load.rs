@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
+use tokio::net::TcpStream;
 
 use crate::client::{Connection, PATIENCE, Target, request};
 use crate::netns::{Netns, block_on};
@@ -59,7 +60,7 @@ pub struct Failure {
     /// When the client began to connect.
     pub opened: Instant,
     pub failed: Instant,
-    /// The connection was there; False: connecting failed.
+    /// TCP was connected; False: connecting failed.
     pub connected: bool,
     /// It had answered before.
     pub reused: bool,
@@ -155,13 +156,19 @@ async fn client(plan: Plan, stop: Arc<AtomicBool>) -> Report {
     while !stop.load(Ordering::Relaxed) {
         let opened = Instant::now();
         report.connections += 1;
-        match bounded(Connection::open(&plan.target)).await {
-            Ok(connection) => exchange(&plan, &stop, connection, opened, &mut report).await,
+        let connect = async { Ok(TcpStream::connect(plan.target.address).await?) };
+        let stream = match bounded(connect).await {
+            Ok(stream) => stream,
             Err(error) => {
                 report.failures.push(failure(&error, opened, false, false));
                 // A refusal costs nothing, and would be counted a million times.
                 tokio::time::sleep(Duration::from_millis(10)).await;
+                continue;
             }
+        };
+        match bounded(Connection::begin(stream, &plan.target)).await {
+            Ok(connection) => exchange(&plan, &stop, connection, opened, &mut report).await,
+            Err(error) => report.failures.push(failure(&error, opened, true, false)),
         }
     }
     report

@@ -214,7 +214,9 @@ impl<'a> Node<'a> {
         let hit = Instant::now();
         kill_process(id, Signal::KILL).context("kill the proxy")?;
         self.wait("the killed proxy to be gone", |_| test_kill_process(id).is_err().then_some(()))?;
-        Ok(hit..Instant::now())
+        let gone = Instant::now();
+        self.wait("the agent to see it", |node| (!node.proxies().ok()?.contains(&pid)).then_some(()))?;
+        Ok(hit..gone)
     }
 
     /// Has the agent start a successor, and returns when that serves and the old one has ended.

@@ -46,7 +46,8 @@ async fn exchange(socket: &Path, method: &Method, path: &str, body: Vec<u8>) -> 
     >::from(
         body
     ))?;
-    let talk = async {
+    // Owns the sender, so that the connection ends with the answer and not with its idle time.
+    let talk = async move {
         let response = sender.send_request(request).await?;
         let status = response.status();
         let body = response.into_body().collect().await?.to_bytes();

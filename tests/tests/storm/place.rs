@@ -112,6 +112,14 @@ impl Site<'_> {
     }
 }
 
+impl Drop for Site<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("\nThe log of agent and proxies:\n{}", self.node.log());
+        }
+    }
+}
+
 /// A TCP connection through the Gateway that stays open.
 pub(crate) struct Held {
     stream: TcpStream,
