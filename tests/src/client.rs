@@ -1,5 +1,6 @@
 //! Clients: one HTTP request, or a connection that carries many.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +75,22 @@ pub struct Connection {
     pub certificate: Option<Vec<u8>>,
 }
 
+/// The connection ended before a request was written to it.
+#[derive(Debug)]
+pub struct Unsent(hyper::Error);
+
+impl fmt::Display for Unsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not sent: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unsent {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
 #[derive(Debug)]
 enum Sender {
     Http1(http1::SendRequest<Full<Bytes>>),
@@ -118,18 +135,24 @@ impl Connection {
         Ok(Reply { status: head.status, headers: head.headers, body: data.into(), trailers })
     }
 
-    /// Sends a request and returns when the answer's header is there.
+    /// Sends a request and returns when the answer's header is there. The error is [`Unsent`] when the connection ended
+    /// before a byte of it was written: it may be sent on another one.
     pub async fn start(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>> {
-        Ok(match &mut self.sender {
+        let (sent, version) = match &mut self.sender {
             Sender::Http1(sender) => {
-                sender.ready().await?;
-                sender.send_request(origin_form(request)?).await?
+                sender.ready().await.map_err(Unsent)?;
+                (sender.try_send_request(origin_form(request)?).await, "HTTP/1.1")
             }
             Sender::Http2(sender) => {
-                sender.ready().await?;
-                sender.send_request(request).await?
+                sender.ready().await.map_err(Unsent)?;
+                (sender.try_send_request(request).await, "HTTP/2")
             }
-        })
+        };
+        match sent {
+            Ok(response) => Ok(response),
+            Err(error) if error.message().is_some() => Err(Unsent(error.into_error()).into()),
+            Err(error) => Err(error.into_error()).context(version),
+        }
     }
 
     /// Whether a further request may be sent.

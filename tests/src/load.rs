@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow};
 use tokio::net::TcpStream;
 
-use crate::client::{Connection, PATIENCE, Target, request};
+use crate::client::{Connection, PATIENCE, Target, Unsent, request};
 use crate::netns::{Netns, block_on};
 
 #[derive(Clone, Debug)]
@@ -196,6 +196,8 @@ async fn exchange(
                 detail: String::from_utf8_lossy(&reply.body).chars().take(100).collect(),
                 ..failure(&anyhow!(""), opened, true, carried > 0)
             }),
+            // A connection that was of use may end; the request goes over the next one.
+            Err(error) if carried > 0 && error.is::<Unsent>() => return,
             Err(error) => {
                 report.failures.push(failure(&error, opened, true, carried > 0));
                 return;
