@@ -1,5 +1,4 @@
 //! `gatectl`, one file per command. Noun commands change nothing; verb commands do.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints")]
 
 mod backend;
 mod client;
@@ -80,6 +79,9 @@ pub enum Command {
     Completion(completion::Completion),
 }
 
+/// 128 + SIGPIPE, as a shell reports a program that wrote into a closed pipe.
+const CLOSED: u8 = 141;
+
 /// Runs one command; failures end on stderr and in the exit code.
 pub fn run(gatectl: Gatectl) -> ExitCode {
     let Gatectl { paths, output, command } = gatectl;
@@ -100,8 +102,9 @@ pub fn run(gatectl: Gatectl) -> ExitCode {
     };
     match result {
         Ok(code) => code,
+        Err(error) if error.is::<output::Closed>() => ExitCode::from(CLOSED),
         Err(error) => {
-            eprintln!("gatectl: {error:#}");
+            output::note(format_args!("gatectl: {error:#}"));
             ExitCode::FAILURE
         }
     }

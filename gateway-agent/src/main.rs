@@ -1,13 +1,10 @@
 //! gateway-agent: reconciles Gateway API objects into the kernel and the proxy of this node.
-#![expect(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    reason = "errors before and after the log; CRDs to standard output"
-)]
+#![expect(clippy::print_stderr, reason = "errors before and after the log")]
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use gateway_agent::cli::output::say;
 use gateway_agent::config::{Config, EXAMPLES, Flags};
 use gateway_agent::{app, crds, telemetry};
 
@@ -33,7 +30,7 @@ fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Run(flags) => start(*flags).and_then(|config| block_on(app::run(config))),
         Command::Cleanup(flags) => start(*flags).and_then(|config| block_on(app::cleanup(&config))),
-        Command::Crds => crds::yaml().map(|yaml| print!("{yaml}")),
+        Command::Crds => crds::yaml().and_then(|yaml| say(yaml.trim_end())),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

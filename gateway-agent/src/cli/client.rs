@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use gateway_common::admin::ProxyStatus;
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
@@ -12,6 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::Paths;
+use super::output::note;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -95,22 +97,26 @@ pub(super) fn from_all<T: DeserializeOwned>(paths: &Paths, path: &str) -> anyhow
     Ok(all)
 }
 
-/// The proxy that takes new connections, or the newest when all are draining.
+/// The proxy that takes new connections, or one that drains when there is no other.
 pub(super) fn current(paths: &Paths) -> anyhow::Result<PathBuf> {
-    let sockets = proxies(paths)?;
-    let accepting = sockets.iter().find(|socket| {
-        ask::<gateway_common::admin::ProxyStatus>(socket, &Method::GET, "/status", Vec::new())
-            .is_ok_and(|status| !status.draining)
-    });
-    accepting.or(sockets.last()).cloned().context("no proxy answers")
+    let mut draining = Ok(None);
+    for socket in proxies(paths)? {
+        match ask::<ProxyStatus>(&socket, &Method::GET, "/status", Vec::new()) {
+            Ok(status) if !status.draining => return Ok(socket),
+            Ok(_) => draining = Ok(Some(socket)),
+            Err(error) if matches!(draining, Ok(None)) => draining = Err(error),
+            Err(_) => {}
+        }
+    }
+    draining?.context("no proxy answers")
 }
 
 /// Says on stderr that the agent is dead, when it is.
 pub(super) fn note_dead_agent(paths: &Paths) {
     if std::os::unix::net::UnixStream::connect(paths.agent_socket()).is_err() {
-        eprintln!(
+        note(format_args!(
             "note: the agent is not running ({} does not answer); what follows is what kernel and proxy still do",
             paths.agent_socket().display()
-        );
+        ));
     }
 }

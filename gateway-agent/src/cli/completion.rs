@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory};
 
+use super::output::say;
+
 /// Print a shell completion script.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  source <(gatectl completion bash)")]
@@ -12,6 +14,9 @@ pub struct Completion {
 }
 
 pub(super) fn run(command: &Completion) -> anyhow::Result<ExitCode> {
-    clap_complete::generate(command.shell, &mut super::Gatectl::command(), "gatectl", &mut std::io::stdout());
+    // It panics when it cannot write, which a buffer always lets it.
+    let mut script = Vec::new();
+    clap_complete::generate(command.shell, &mut super::Gatectl::command(), "gatectl", &mut script);
+    say(String::from_utf8(script)?.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }

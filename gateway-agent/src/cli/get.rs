@@ -1,5 +1,6 @@
 //! `gatectl get`: objects of the source and their status.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -8,7 +9,7 @@ use gateway_common::admin::ObjectStatus;
 use hyper::Method;
 use serde_json::Value;
 
-use super::output::{Format, print};
+use super::output::{Format, note, print};
 use super::{Paths, client};
 
 /// Objects and their status, as `kubectl get` would show them.
@@ -27,7 +28,12 @@ pub struct Get {
 
 pub(super) fn run(get: &Get, paths: &Paths, format: Format) -> anyhow::Result<ExitCode> {
     let mut objects = objects(paths)?;
+    let kinds: BTreeSet<String> = objects.iter().map(|object| object.kind.clone()).collect();
     objects.retain(|object| get.wants(object));
+    if objects.is_empty() {
+        let kinds = kinds.into_iter().collect::<Vec<_>>().join(", ");
+        note(format_args!("no such object; the source has objects of these kinds: {kinds}"));
+    }
     print(format, &objects, &["KIND", "NAMESPACE", "NAME", "GENERATION", "STATUS", "MESSAGE"], || {
         objects.iter().map(row)
     })?;
@@ -42,7 +48,10 @@ pub(super) fn objects(paths: &Paths) -> anyhow::Result<Vec<ObjectStatus>> {
             let file = paths.objects_file();
             let left = std::fs::read(&file)
                 .map_err(|_| error.context("the agent is not running, and it left no status behind"))?;
-            eprintln!("note: the agent is not running; this is the status it left in {}", file.display());
+            note(format_args!(
+                "note: the agent is not running; this is the status it left in {}",
+                file.display()
+            ));
             serde_json::from_slice(&left).with_context(|| format!("reading {}", file.display()))
         }
     }

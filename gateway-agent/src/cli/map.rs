@@ -6,8 +6,8 @@ use clap::Subcommand;
 use gateway_common::abi::names::PINNED_MAPS;
 use serde_json::Value;
 
-use super::Paths;
 use super::output::{Format, print};
+use super::{Paths, client};
 use crate::datapath::view::View;
 
 #[derive(Subcommand, Debug)]
@@ -22,6 +22,7 @@ pub enum Command {
 
 pub(super) fn run(command: &Command, paths: &Paths, format: Format) -> anyhow::Result<ExitCode> {
     let Command::Dump { name } = command;
+    client::note_dead_agent(paths);
     let entries = View::open(&paths.pin_dir)?.dump(&name.to_ascii_uppercase())?;
     print(format, &entries, &["KEY", "VALUE"], || {
         entries.as_array().into_iter().flatten().map(|entry| vec![text(&entry["key"]), text(&entry["value"])])

@@ -1,5 +1,9 @@
 //! Tables for people, JSON and YAML for programs.
 
+use std::fmt::Display;
+use std::io::{self, Write as _};
+
+use anyhow::Context as _;
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -20,10 +24,27 @@ pub fn print<T: Serialize + ?Sized, R: IntoIterator<Item = Vec<String>>>(
     rows: impl FnOnce() -> R,
 ) -> anyhow::Result<()> {
     match format {
-        Format::Json | Format::Yaml => println!("{}", structured(format, value)?.trim_end()),
-        Format::Table => println!("{}", table(header, rows())),
+        Format::Json | Format::Yaml => say(structured(format, value)?.trim_end()),
+        Format::Table => say(table(header, rows())),
     }
-    Ok(())
+}
+
+/// Whoever read standard output went away, as `head` does.
+#[derive(thiserror::Error, Debug)]
+#[error("standard output is closed")]
+pub struct Closed;
+
+/// A line to standard output.
+pub fn say(line: impl Display) -> anyhow::Result<()> {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Closed.into()),
+        written => written.context("writing to standard output"),
+    }
+}
+
+/// A line to standard error, which nobody needs to read.
+pub fn note(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// JSON, or YAML.

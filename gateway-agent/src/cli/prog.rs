@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::output::{Format, or_dash, print};
+use super::output::{Format, note, or_dash, print};
 use super::{Paths, client};
 use crate::datapath::programs::{self, Program};
 use crate::datapath::view::View;
@@ -29,7 +29,7 @@ pub(super) fn run(command: &Command, paths: &Paths, format: Format) -> anyhow::R
     let view = View::open(&paths.pin_dir)?;
     if let Some(seconds) = list.measure {
         let _measuring = programs::measure()?;
-        eprintln!("measuring for {seconds} s");
+        note(format_args!("measuring for {seconds} s"));
         std::thread::sleep(Duration::from_secs(seconds));
     }
     let programs = view.programs()?;

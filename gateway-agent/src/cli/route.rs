@@ -8,7 +8,7 @@ use gateway_common::admin::{RouteAnswer, RouteQuery, RouteResult, RouteStatus};
 use gateway_common::ir::GatewayId;
 use hyper::Method;
 
-use super::output::{Format, or_dash, print, structured};
+use super::output::{Format, or_dash, print, say, structured};
 use super::{Paths, client};
 
 #[derive(Subcommand, Debug)]
@@ -110,45 +110,35 @@ fn list_rows(route: &RouteStatus) -> Vec<Vec<String>> {
 
 fn show(answer: &RouteAnswer, query: &RouteQuery, format: Format) -> anyhow::Result<()> {
     if format != Format::Table {
-        println!("{}", structured(format, answer)?.trim_end());
-        return Ok(());
+        return say(structured(format, answer)?.trim_end());
     }
     if answer.results.is_empty() {
-        println!("no HTTP listener takes host {} (404 or no connection)", query.host);
+        say(format_args!("no HTTP listener takes host {} (404 or no connection)", query.host))?;
     }
-    for result in &answer.results {
-        println!(
-            "gateway   {} port {} listener {}",
-            result.gateway,
-            result.port,
-            or_dash(result.listener.as_ref())
-        );
-        describe(result);
-    }
-    Ok(())
+    answer.results.iter().try_for_each(describe)
 }
 
-fn describe(result: &RouteResult) {
+fn describe(result: &RouteResult) -> anyhow::Result<()> {
+    let listener = or_dash(result.listener.as_ref());
+    say(format_args!("gateway   {} port {} listener {listener}", result.gateway, result.port))?;
     match &result.route {
-        None => println!("route     none matches"),
+        None => say("route     none matches")?,
         Some(route) => {
             let rule = result.rule.map_or_else(String::new, |number| format!(" rule {number}"));
             let name = result.rule_name.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
-            println!("route     {route}{rule}{name}");
-            println!("match     {}", or_dash(result.matched.as_ref()));
+            say(format_args!("route     {route}{rule}{name}"))?;
+            say(format_args!("match     {}", or_dash(result.matched.as_ref())))?;
         }
     }
     for filter in &result.filters {
-        println!("filter    {}", serde_json::to_string(filter).unwrap_or_default());
+        say(format_args!("filter    {}", serde_json::to_string(filter)?))?;
     }
     for backend in &result.backends {
         let id = or_dash(backend.id.as_ref());
-        println!("backend   {id} weight {} endpoints {}", backend.weight, backend.endpoints);
+        say(format_args!("backend   {id} weight {} endpoints {}", backend.weight, backend.endpoints))?;
     }
-    println!(
-        "answer    {}\n",
-        result.status.map_or_else(|| "from the backend".to_owned(), |code| code.to_string())
-    );
+    let answer = result.status.map_or_else(|| "from the backend".to_owned(), |code| code.to_string());
+    say(format_args!("answer    {answer}\n"))
 }
 
 fn verdict(answer: &RouteAnswer) -> u8 {

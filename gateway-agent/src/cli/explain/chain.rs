@@ -107,6 +107,8 @@ pub(super) struct Facts {
     pub(super) proxy: Result<Proxy, String>,
     pub(super) listeners: Vec<Listener>,
     pub(super) routing: Routing,
+    /// Backends that the route names.
+    pub(super) backends: Vec<String>,
     pub(super) endpoints: Vec<Endpoint>,
     /// Errors that `gatectl doctor` finds.
     pub(super) system: Vec<(String, String)>,
@@ -306,11 +308,11 @@ fn device(facts: &Facts) -> Judgement {
         Some(name) if !device.carrier => {
             broken(format!("{name} has no carrier"), "check cable, switch port or bond")
         }
-        Some(name) if !device.attached => broken(
+        Some(name) if !device.attached => warning(
             format!(
-                "the client's packets arrive on {name}, where our program does not run (it runs on {all})"
+                "the client's packets arrive on {name}, where our TC program does not run (it runs on {all}): sk_lookup serves them, uncounted and unfiltered"
             ),
-            format!("run the agent with --device '{name}'"),
+            format!("right for Pods of this node; otherwise run the agent with --device '{name}'"),
         ),
         Some(name) => ok(format!("the client's packets arrive on {name}, where our program runs")),
     }
@@ -335,6 +337,9 @@ fn port(facts: &Facts) -> Judgement {
 fn socket(facts: &Facts) -> Judgement {
     match &facts.selected {
         Ok(Selected::Listener) => ok("the kernel's program selects the listening socket"),
+        Ok(Selected::Rejected) if facts.proxy.is_err() => {
+            skipped("the slot is empty: clients are refused until a proxy holds the listening socket")
+        }
         Ok(Selected::Rejected) => broken(
             "the slot is empty: no process holds the listening socket",
             "start the agent; it opens the sockets and gives them to the proxy",
@@ -353,8 +358,12 @@ fn socket(facts: &Facts) -> Judgement {
 fn proxy(facts: &Facts) -> Judgement {
     match &facts.proxy {
         Err(error) => broken(
-            format!("no proxy serves: {error}; connections wait in the listening sockets"),
-            "the agent starts it (--proxy spawn); its log says why it ended",
+            format!("no proxy serves: {error}"),
+            if facts.agent.is_ok() {
+                "see the agent's log for why it ended or hangs; `gatectl replace-proxy` starts another"
+            } else {
+                "start gateway-agent, which starts the proxy (--proxy spawn)"
+            },
         ),
         Ok(proxy) if proxy.draining => broken(
             format!("the proxy {} only drains", proxy.pid),
@@ -418,12 +427,15 @@ fn routing(facts: &Facts) -> Judgement {
             format!("no rule matches host {host} path {path}: the client gets 404"),
             "give --host and --path of the real request; `gatectl route list` shows all rules",
         ),
+        Routing::Answer { host, path, route: Some(route), .. } if without_endpoints(facts) => {
+            ok(format!("host {host} path {path} → {route}"))
+        }
         Routing::Answer { host, path, status: Some(status), route } if *status >= 500 => broken(
             format!(
                 "host {host} path {path} matches {}, but the client gets {status}",
                 route.as_deref().unwrap_or("-")
             ),
-            "its backends do not resolve or have no endpoints: `gatectl route test`",
+            "its backendRefs do not resolve: `gatectl get httproutes`",
         ),
         Routing::Answer { host, path, status, route } => {
             let answer = status.map_or_else(String::new, |status| format!(", answers {status}"));
@@ -432,11 +444,22 @@ fn routing(facts: &Facts) -> Judgement {
     }
 }
 
+/// The route names backends, and none of them has an endpoint.
+fn without_endpoints(facts: &Facts) -> bool {
+    !facts.backends.is_empty() && facts.endpoints.is_empty()
+}
+
 fn endpoints(facts: &Facts) -> Judgement {
+    if without_endpoints(facts) {
+        return broken(
+            format!("no endpoint behind {}: clients get no answer, or 503", facts.backends.join(", ")),
+            "are Pods of the Service ready? `kubectl get endpointslices` in its namespace",
+        );
+    }
     let ready = facts.endpoints.iter().filter(|endpoint| endpoint.state == "ready").count();
     let all = facts.endpoints.len();
     match (ready, all) {
-        (0, 0) => skipped("no backend is asked, or none has endpoints"),
+        (0, 0) => skipped("no backend is asked"),
         (0, _) => warning(
             format!("none of {all} endpoints is ready"),
             "draining or ejected endpoints are used as long as there is nothing else; check the Pods",

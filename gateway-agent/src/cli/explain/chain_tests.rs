@@ -41,6 +41,7 @@ fn healthy() -> Facts {
             status: None,
             route: Some("HTTPRoute/default/a".into()),
         },
+        backends: vec!["default/a:80".into()],
         endpoints: vec![Endpoint {
             backend: "default/a:80".into(),
             address: "10.0.0.1:8080".parse().unwrap(),
@@ -75,7 +76,6 @@ fn the_first_broken_link_is_named() {
     breaks(Stage::Kernel, |f| f.vip_in_kernel = Err("no pins".into()));
     breaks(Stage::Route, |f| f.route = Ok(false));
     breaks(Stage::Device, |f| f.device.as_mut().unwrap().carrier = false);
-    breaks(Stage::Device, |f| f.device.as_mut().unwrap().attached = false);
     breaks(Stage::Port, |f| f.port_in_kernel = false);
     breaks(Stage::Socket, |f| f.selected = Ok(Selected::Rejected));
     breaks(Stage::Socket, |f| f.selected = Err("link gone".into()));
@@ -89,6 +89,11 @@ fn the_first_broken_link_is_named() {
     breaks(Stage::Routing, |f| {
         f.routing = Routing::Answer { host: "x".into(), path: "/".into(), status: Some(404), route: None };
     });
+    breaks(Stage::Endpoints, |f| f.endpoints.clear());
+    breaks(Stage::Proxy, |f| {
+        f.selected = Ok(Selected::Rejected);
+        f.proxy = Err("nothing answers".into());
+    });
     breaks(Stage::Backend, |f| f.endpoints[0].reachable = Some(Err("refused".into())));
 }
 
@@ -100,6 +105,16 @@ fn a_dead_agent_is_a_warning_and_the_walk_goes_on() {
     assert_eq!(verdicts.len(), Stage::ALL.len());
     assert_eq!(verdicts[0].state, State::Warning);
     assert!(verdicts.iter().any(|v| v.stage == Stage::Generation && v.state == State::Skipped));
+}
+
+/// `sk_lookup` serves what arrives on any device.
+#[test]
+fn a_device_without_our_program_is_a_warning() {
+    let mut facts = healthy();
+    facts.device.as_mut().unwrap().attached = false;
+    let verdicts = walk(&facts);
+    assert_eq!(verdicts.len(), Stage::ALL.len());
+    assert!(verdicts.iter().any(|v| v.stage == Stage::Device && v.state == State::Warning));
 }
 
 #[test]

@@ -56,6 +56,7 @@ pub(super) fn facts(explain: &Explain, paths: &Paths) -> anyhow::Result<Facts> {
         selected: view.and_then(|view| select(&view, explain)),
         proxy: proxy(&proxy_socket),
         endpoints: endpoints(&proxy_socket, &routing.backends, proto),
+        backends: routing.backends,
         routing: routing.answer,
         listeners: listeners.iter().map(listener).collect(),
         system: doctor::errors(paths),
@@ -180,7 +181,10 @@ fn routing(
         return Routed { answer: Routing::Unknown("no listener".to_owned()), backends: Vec::new() };
     };
     let routes: Vec<RouteStatus> = ask(socket, "/routes").unwrap_or_default();
-    let here = |route: &&RouteStatus| route.gateway == first.gateway && route.port == explain.target.port();
+    let here = |route: &&RouteStatus| {
+        let attached = |l: &ListenerStatus| l.gateway == route.gateway && l.name == route.listener;
+        route.port == explain.target.port() && listeners.iter().any(attached)
+    };
     if !["HTTP", "HTTPS"].contains(&first.protocol.as_str()) {
         let rules = routes.iter().filter(here).flat_map(|route| &route.rules);
         let backends = rules.flat_map(|rule| &rule.backends).map(|text| id_of(text)).collect();
@@ -188,6 +192,7 @@ fn routing(
     }
     let host = explain.host.clone().unwrap_or_else(|| {
         let named = routes.iter().filter(here).flat_map(|route| &route.hostnames).next();
+        let named = named.or_else(|| listeners.iter().filter_map(|l| l.hostname.as_ref()).next());
         named.map_or_else(|| explain.target.ip().to_string(), |name| name.replace('*', "any"))
     });
     test(explain, socket, &first.gateway, host)
