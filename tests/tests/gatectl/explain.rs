@@ -1,0 +1,148 @@
+//! `gatectl explain` on a chain that holds, and on one whose links break in turn.
+
+use gatehouse_tests::backend::Backend;
+use gatehouse_tests::topology::{CLIENT_V4, CLIENT_V6, NODE_V4, pod_v4};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::scene::{EMPTY, HOST, Held, Place, Scene, TCP_ROUTE};
+
+#[test]
+fn the_broken_link_is_named() {
+    let place = Place::new();
+    let mut scene = place.serve();
+    holds(&scene);
+    misasked(&scene);
+    route_missing(&mut scene);
+    proxy_stuck(&scene);
+    backends_stopped(&mut scene);
+    holds(&scene);
+    let mut held = Held::open(&scene);
+    scene.node.kill_agent().unwrap();
+    route_deleted(&scene);
+    held.exchange();
+    proxy_dead(&mut scene);
+    holds(&scene);
+}
+
+/// Exit code and verdicts.
+fn explain(scene: &Scene<'_>, arguments: &[&str]) -> (i32, Vec<Value>) {
+    let host: &[&str] = if arguments.contains(&"--host") { &[] } else { &["--host", HOST] };
+    let (code, said, noted) = scene.ends(&[&["-o", "json", "explain"], arguments, host].concat());
+    let verdicts = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}{noted}"));
+    (code, verdicts)
+}
+
+/// The chain holds to its end.
+fn sound(scene: &Scene<'_>, arguments: &[&str]) -> Vec<Value> {
+    let (code, verdicts) = explain(scene, arguments);
+    assert_eq!((code, verdicts.len()), (0, 14), "{arguments:?}: {verdicts:#?}\n{}", scene.node.log());
+    verdicts
+}
+
+/// The last verdict is the broken link, with a remedy; what it says.
+fn broken(scene: &Scene<'_>, arguments: &[&str], code: i32, stage: &str) -> (String, String) {
+    let (ended, verdicts) = explain(scene, arguments);
+    let last = verdicts.last().unwrap();
+    let found = (ended, last["stage"].as_str().unwrap(), last["state"].as_str().unwrap());
+    assert_eq!(found, (code, stage, "broken"), "{arguments:?}: {verdicts:#?}");
+    let text = |name: &str| last[name].as_str().unwrap().to_owned();
+    assert!(!text("remedy").is_empty(), "{last}");
+    (text("text"), text("remedy"))
+}
+
+fn holds(scene: &Scene<'_>) {
+    let (v4, v6) = (CLIENT_V4.to_string(), CLIENT_V6.to_string());
+    for port in [80, 9000] {
+        let verdicts = sound(scene, &[&scene.at(port), "--from", &v4]);
+        let well = |verdict: &Value| ["ok", "skipped"].contains(&verdict["state"].as_str().unwrap());
+        assert!(verdicts.iter().all(well), "{verdicts:#?}");
+        assert_eq!(verdicts[12]["state"], "ok", "the backend is tried: {verdicts:#?}");
+        sound(scene, &[&scene.at_v6(port), "--from", &v6]);
+        sound(scene, &[&scene.at(port)]);
+        sound(scene, &[&scene.at(port), "--from", &NODE_V4.to_string()]);
+    }
+    sound(scene, &[&scene.at(9001), "--proto", "udp", "--from", &v4]);
+    sound(scene, &[&scene.at_v6(9001), "--proto", "udp", "--from", &v6]);
+    sound(scene, &[&scene.at(9001), "--proto", "udp"]);
+    sound(scene, &[&scene.at(80), "--from", &pod_v4(2).to_string()]);
+    let table = scene.gatectl(&["explain", &scene.at(80), "--host", HOST, "--path", "/old"]);
+    assert!(table.contains("answers 301"), "{table}");
+}
+
+/// Nothing is wrong but what is asked for.
+fn misasked(scene: &Scene<'_>) {
+    broken(scene, &["203.0.113.250:80"], 11, "address");
+    broken(scene, &["--pin-dir", "/sys/fs/bpf/nothing", &scene.at(80)], 12, "kernel");
+    let (text, _) = broken(scene, &[&scene.at(81)], 15, "port");
+    assert!(text.contains("refused") && text.contains("9000/TCP"), "{text}");
+    broken(scene, &[&scene.at(80), "--proto", "udp"], 15, "port");
+    let (text, _) = broken(scene, &[&scene.at(80), "--host", "nowhere.example.com"], 20, "routing");
+    assert!(text.contains("404"), "{text}");
+    let (text, _) = broken(scene, &[&scene.at(80), "--host", EMPTY], 21, "endpoints");
+    assert!(text.contains("shop/empty"), "{text}");
+}
+
+fn route_missing(scene: &mut Scene<'_>) {
+    let target = scene.at(9000);
+    scene.node.remove("tcp.yaml").unwrap();
+    wait_code(scene, &target, 20);
+    broken(scene, &[&target], 20, "routing");
+    scene.node.write("tcp.yaml", TCP_ROUTE).unwrap();
+    wait_code(scene, &target, 0);
+}
+
+fn wait_code(scene: &mut Scene<'_>, target: &str, wanted: i32) {
+    let what = format!("exit code {wanted} for {target}");
+    let found =
+        |node: &gatehouse_tests::node::Node<'_>| node.gatectl(&["explain", target]).ok()?.status.code();
+    scene.node.wait(&what, |node| (found(node)? == wanted).then_some(())).unwrap();
+}
+
+/// It lives and answers nobody.
+fn proxy_stuck(scene: &Scene<'_>) {
+    let proxy = scene.node.proxies().unwrap()[0];
+    let pid = Pid::from_raw(i32::try_from(proxy).unwrap()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    let (_, remedy) = broken(scene, &[&scene.at(80)], 17, "proxy");
+    kill_process(pid, Signal::CONT).unwrap();
+    assert!(remedy.contains("replace-proxy"), "{remedy}");
+    sound(scene, &[&scene.at(80)]);
+}
+
+fn backends_stopped(scene: &mut Scene<'_>) {
+    scene.pod = None;
+    for port in [80, 9000] {
+        let (text, _) = broken(scene, &[&scene.at(port)], 22, "backend");
+        assert!(text.contains("10.0.1.2") && text.contains("refused"), "{text}");
+    }
+    scene.pod = Some(Backend::start(&scene.place.topology.pods, 2, "one", None).unwrap());
+    scene.wait_answered();
+}
+
+/// The remedy is taken at its word.
+fn route_deleted(scene: &Scene<'_>) {
+    for (vip, target) in [(scene.v4, scene.at(80)), (scene.v6, scene.at_v6(80))] {
+        scene.ip(&["route", "del", "local", &vip.to_string(), "dev", "lo", "proto", "71"]);
+        let (_, remedy) = broken(scene, &[&target], 13, "route");
+        let (_, command) = remedy.split_once("or: ip ").unwrap();
+        scene.ip(&command.split(' ').collect::<Vec<_>>());
+        let verdicts = sound(scene, &[&target]);
+        assert_eq!(verdicts[0]["state"], "warning", "the agent is dead: {verdicts:#?}");
+    }
+}
+
+fn proxy_dead(scene: &mut Scene<'_>) {
+    let socket = std::fs::read_dir(scene.node.folder().join("run/proxy")).unwrap().next().unwrap().unwrap();
+    let name = socket.file_name().into_string().unwrap();
+    let pid = Pid::from_raw(name.trim_end_matches(".sock").parse().unwrap()).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+    let gone = || rustix::process::test_kill_process(pid).is_err().then_some(());
+    scene.node.wait("the proxy to be gone", |_| gone()).unwrap();
+    for target in [scene.at(80), scene.at(9000)] {
+        let (_, remedy) = broken(scene, &[&target], 17, "proxy");
+        assert!(remedy.contains("start gateway-agent"), "{remedy}");
+    }
+    scene.node.start().unwrap();
+    scene.wait_answered();
+}
