@@ -1,5 +1,6 @@
 //! A client connection from accept to the protocol that serves it.
 
+mod crash;
 mod dispatch;
 
 use std::net::SocketAddr;
@@ -89,5 +90,7 @@ pub fn begin(worker: &Rc<Worker>, gateway: &GatewayId, stream: TcpStream, peer: 
         handle,
         permit,
     };
-    spawn_local(dispatch::serve(worker.clone(), view.clone(), accepted));
+    let metrics = port.metrics.clone();
+    let work = dispatch::serve(worker.clone(), view.clone(), accepted);
+    spawn_local(crash::counted(metrics, worker.index, work));
 }

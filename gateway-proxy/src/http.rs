@@ -7,5 +7,6 @@ pub mod io;
 pub mod mirror;
 pub mod serve;
 pub mod service;
+pub mod stream;
 pub mod timing;
 pub mod upgrade;

@@ -11,6 +11,8 @@ mod failures;
 mod filters;
 #[path = "proxy_http/forwarding.rs"]
 mod forwarding;
+#[path = "proxy_http/h2c.rs"]
+mod h2c;
 #[path = "proxy_http/lifecycle.rs"]
 mod lifecycle;
 #[path = "proxy_http/matches.rs"]

@@ -1,7 +1,6 @@
 //! Which protocol serves a connection.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use gateway_common::ir::PortProtocol;
 use tracing::debug;
@@ -13,29 +12,13 @@ use crate::http::client::{Client, Opening, Tls};
 use crate::http::io::{Prefixed, Stream};
 use crate::http::serve;
 use crate::http::timing::{Phase, Timing};
-use crate::metrics;
 use crate::preface;
 use crate::tcp;
 use crate::tls::handshake;
 use crate::worker::{View, Worker};
 
-/// Counts a connection whose task panicked: the others of the worker go on.
-struct Crash {
-    port: Arc<metrics::Port>,
-    worker: usize,
-}
-
-impl Drop for Crash {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.port.of(self.worker).end(Reason::Internal);
-        }
-    }
-}
-
 /// `view` is what the connection was accepted under: what its port names is in it, whatever changes meanwhile.
 pub(super) async fn serve(worker: Rc<Worker>, view: View, mut accepted: Accepted) {
-    let _crash = Crash { port: accepted.port.metrics.clone(), worker: worker.index };
     if let Err(error) = accepted.stream.set_nodelay(true) {
         debug!(%error, "client connection gone at accept");
         return;

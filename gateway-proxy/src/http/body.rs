@@ -10,6 +10,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Sleep;
 
 use super::ending::Ending;
+use super::stream::Flow;
 use crate::access_log::Reason;
 use crate::hygiene::trailers;
 use crate::upstream::exchange::Hold;
@@ -28,8 +29,15 @@ struct FromBackend {
     incoming: Incoming,
     hold: Option<Hold>,
     limit: Option<Limit>,
-    /// The end of a chunked body was read.
+    /// The end of a chunked body was read, or there is no body.
     ended: bool,
+}
+
+/// What is known of an answer's body before it comes.
+pub struct Expected {
+    pub limit: Option<Limit>,
+    /// There is none, whatever the backend sends (RFC 9110 §9.3.2).
+    pub bodiless: bool,
 }
 
 /// Until when the answer must be whole.
@@ -44,9 +52,10 @@ impl ResponseBody {
         Self { source: Source::Empty, ending }
     }
 
-    pub fn from_backend(incoming: Incoming, hold: Hold, limit: Option<Limit>, ending: Ending) -> Self {
-        let hold = Some(hold);
-        Self { source: Source::Backend(FromBackend { incoming, hold, limit, ended: false }), ending }
+    pub fn from_backend(incoming: Incoming, hold: Hold, expected: Expected, ending: Ending) -> Self {
+        let Expected { limit, bodiless: ended } = expected;
+        ending.client.flow.set(Flow::Outward);
+        Self { source: Source::Backend(FromBackend { incoming, hold: Some(hold), limit, ended }), ending }
     }
 }
 
@@ -114,7 +123,12 @@ impl Body for ResponseBody {
         let this = self.get_mut();
         match &mut this.source {
             Source::Empty => Poll::Ready(None),
-            Source::Backend(body) => body.poll_frame(cx, &mut this.ending),
+            Source::Backend(body) if body.ended => Poll::Ready(None),
+            Source::Backend(body) => {
+                let frame = body.poll_frame(cx, &mut this.ending);
+                this.ending.client.flow.set(if frame.is_pending() { Flow::Inward } else { Flow::Outward });
+                frame
+            }
         }
     }
 
@@ -128,6 +142,7 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Empty => SizeHint::with_exact(0),
+            Source::Backend(body) if body.ended => SizeHint::with_exact(0),
             Source::Backend(body) => body.incoming.size_hint(),
         }
     }

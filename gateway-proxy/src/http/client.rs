@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::stream::Flow;
 use super::timing::Timing;
 use super::upgrade::Pending;
 use crate::connections::Handle;
@@ -27,6 +28,8 @@ pub struct Client {
     pub entry: Handle,
     /// A request that was answered 101, for the connection to take over.
     pub upgrade: Cell<Option<Pending>>,
+    /// Of the HTTP/2 stream that is worked on in this moment.
+    pub flow: Cell<Flow>,
     held: RefCell<Rc<Held>>,
 }
 
@@ -74,6 +77,7 @@ impl Client {
             drain: opening.drain,
             entry: opening.entry,
             upgrade: Cell::new(None),
+            flow: Cell::default(),
             held: RefCell::new(Rc::new(held)),
         })
     }

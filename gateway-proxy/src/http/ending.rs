@@ -12,6 +12,7 @@ use http::{StatusCode, header};
 use super::client::{Client, Held};
 use crate::access_log::{Reason, Record, Request};
 use crate::route::Rule;
+use crate::upstream::body::Progress;
 
 /// One request of a client; dropping it is the request's end.
 pub struct Ending {
@@ -23,6 +24,8 @@ pub struct Ending {
     pub status: Option<StatusCode>,
     pub reason: Reason,
     pub bytes_out: u64,
+    /// Of a request with a body that went to a backend.
+    pub received: Option<Rc<Progress>>,
     started: Instant,
     log: Option<Box<Log>>,
 }
@@ -55,6 +58,7 @@ impl Ending {
             status: None,
             reason: Reason::ClientAbort,
             bytes_out: 0,
+            received: None,
             started: Instant::now(),
             log,
         }
@@ -137,7 +141,7 @@ impl Drop for Ending {
                 reason: self.reason,
                 detail: log.detail.as_deref(),
                 duration,
-                bytes_in: 0,
+                bytes_in: self.received.as_ref().map_or(0, |progress| progress.bytes.get()),
                 bytes_out: self.bytes_out,
             });
         }

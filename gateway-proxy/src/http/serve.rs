@@ -16,11 +16,11 @@ use tracing::debug;
 use super::client::Client;
 use super::io::{Prefixed, Stream, Watched};
 use super::service;
+use super::stream::Streams;
 use super::timing::Phase;
 use super::upgrade;
 use crate::access_log::Reason;
 use crate::connections::Protocol;
-use crate::upstream::handshake::LocalExecutor;
 
 /// What an HTTP/2 client with prior knowledge begins with (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -119,7 +119,9 @@ pub async fn http2(client: Rc<Client>, stream: Stream, limits: &Limits) {
         async move { Ok::<_, Infallible>(service::answer(client, request).await) }
     });
     let io = TokioIo::new(Watched::new(stream, client.timing.clone()));
-    let connection = http2::Builder::new(LocalExecutor)
+    let limit = Duration::from_millis(client.held().gateway.settings.timeouts.body_idle_ms);
+    let streams = Streams { client: client.clone(), limit };
+    let connection = http2::Builder::new(streams)
         .timer(TokioTimer::new())
         .initial_stream_window_size(HTTP2_STREAM_WINDOW)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)

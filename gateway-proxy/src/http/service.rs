@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use tokio::time::Instant;
 
-use super::body::{Limit, ResponseBody};
+use super::body::{Expected, Limit, ResponseBody};
 use super::client::{Client, Held};
 use super::ending::Ending;
 use super::{mirror, upgrade};
@@ -19,7 +19,7 @@ use crate::filter::{self, Filters, Outcome};
 use crate::hygiene;
 use crate::hygiene::upgrade::Upgrade;
 use crate::route::{self, Found, Rule, Share, host};
-use crate::upstream::body::{ClientBody, Fault, Faults, RequestBody};
+use crate::upstream::body::{ClientBody, Fault, RequestBody};
 use crate::upstream::exchange::{self, Answer, Terms};
 
 pub type Answered = Response<ResponseBody>;
@@ -111,11 +111,15 @@ impl Way<'_> {
         }
         let trusted = &self.held.gateway.settings.trusted_proxies;
         self.held.identity.apply(&mut parts.headers, trusted);
-        let (request, fault) = self.outgoing(parts, body, upgrade.as_ref(), &mirrors);
+        let bodiless = parts.method == Method::HEAD;
+        let request = self.outgoing(parts, body, upgrade.as_ref(), &mirrors, &mut ending);
         match self.exchange(share, request, &mut ending).await {
-            Ok((answer, limit)) => self.pass(answer, limit, share, upgrade.as_ref(), ending),
+            Ok((answer, limit)) => {
+                let body = Expected { limit, bodiless };
+                self.pass(answer, body, share, upgrade.as_ref(), ending)
+            }
             Err((code, reason)) => {
-                let fault = fault.and_then(|fault| fault.get());
+                let fault = ending.received.as_ref().and_then(|progress| progress.fault.get());
                 let (code, reason) = match fault {
                     Some(Fault::Idle) => (StatusCode::REQUEST_TIMEOUT, Reason::BodyTimeout),
                     Some(Fault::Client) => (StatusCode::BAD_REQUEST, Reason::ClientAbort),
@@ -152,23 +156,23 @@ impl Way<'_> {
         }
     }
 
-    /// The request as the backend gets it, and where a fault of its body is noted. Starts the mirrors.
+    /// The request as the backend gets it. Starts the mirrors.
     fn outgoing(
         &self,
         mut parts: Parts,
         body: Incoming,
         upgrade: Option<&Upgrade>,
         mirrors: &[&gateway_common::ir::BackendId],
-    ) -> (Request<RequestBody>, Option<Faults>) {
+        ending: &mut Ending,
+    ) -> Request<RequestBody> {
         parts.version = Version::HTTP_11;
         parts.extensions.clear();
-        let mut fault = None;
         let mut body = if body.is_end_stream() {
             RequestBody::Empty
         } else {
             let limit = Duration::from_millis(self.held.gateway.settings.timeouts.body_idle_ms);
             let body = ClientBody::new(body, self.client.worker.deadlines.deadline(), limit);
-            fault = Some(body.fault());
+            ending.received = Some(body.progress());
             RequestBody::Client(Box::new(body))
         };
         for id in mirrors {
@@ -177,7 +181,7 @@ impl Way<'_> {
         if let Some(upgrade) = upgrade {
             upgrade.ask(&mut parts.headers);
         }
-        (Request::from_parts(parts, body), fault)
+        Request::from_parts(parts, body)
     }
 
     async fn exchange(
@@ -231,7 +235,7 @@ impl Way<'_> {
     fn pass(
         &self,
         answer: Answer,
-        limit: Option<Limit>,
+        expected: Expected,
         share: &Share,
         upgrade: Option<&Upgrade>,
         mut ending: Ending,
@@ -266,7 +270,7 @@ impl Way<'_> {
         ending.reason = Reason::Ok;
         let draining = self.client.drain.is_draining();
         let mut response =
-            Response::from_parts(parts, ResponseBody::from_backend(incoming, answer.hold, limit, ending));
+            Response::from_parts(parts, ResponseBody::from_backend(incoming, answer.hold, expected, ending));
         if draining {
             close_after(&mut response);
         }

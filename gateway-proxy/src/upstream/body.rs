@@ -26,12 +26,17 @@ pub struct ClientBody {
     incoming: Incoming,
     idle: Deadline,
     limit: Duration,
-    fault: Faults,
+    progress: Rc<Progress>,
     copies: Vec<mpsc::Sender<Frame<Bytes>>>,
 }
 
-/// Where a fault is noted for whoever waits for the answer.
-pub type Faults = Rc<Cell<Option<Fault>>>;
+/// How far a request body came, for whoever waits for the answer.
+#[derive(Default)]
+pub struct Progress {
+    pub fault: Cell<Option<Fault>>,
+    /// What the client sent of it.
+    pub bytes: Cell<u64>,
+}
 
 /// Why a request body did not come to its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,12 +60,11 @@ const COPY_FRAMES: usize = 16;
 
 impl ClientBody {
     pub fn new(incoming: Incoming, idle: Deadline, limit: Duration) -> Self {
-        Self { incoming, idle, limit, fault: Rc::default(), copies: Vec::new() }
+        Self { incoming, idle, limit, progress: Rc::default(), copies: Vec::new() }
     }
 
-    /// Where a fault is noted.
-    pub fn fault(&self) -> Faults {
-        self.fault.clone()
+    pub fn progress(&self) -> Rc<Progress> {
+        self.progress.clone()
     }
 
     /// A copy for one mirror. It ends early when it is read too slowly.
@@ -77,6 +81,9 @@ impl ClientBody {
         self.idle.disarm();
         match frame {
             Some(Ok(mut frame)) => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                let bytes = &self.progress.bytes;
+                bytes.set(bytes.get() + u64::try_from(length).unwrap_or_default());
                 if let Some(trailers) = frame.trailers_mut() {
                     trailers::clean(trailers);
                 }
@@ -85,7 +92,7 @@ impl ClientBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {
-                self.fault.set(Some(Fault::Client));
+                self.progress.fault.set(Some(Fault::Client));
                 Poll::Ready(Some(Err(BodyError::Client(error))))
             }
             None => {
@@ -100,7 +107,7 @@ impl ClientBody {
             self.idle.arm(self.limit);
         }
         ready!(self.idle.poll_over(cx));
-        self.fault.set(Some(Fault::Idle));
+        self.progress.fault.set(Some(Fault::Idle));
         Poll::Ready(Some(Err(BodyError::Idle)))
     }
 }

@@ -164,6 +164,7 @@ async fn connect(
     let failed =
         |source| ConnectError::Failed { backend: backend.id.clone(), address: lease.address(), source };
     let closed = || failed(io::ErrorKind::ConnectionReset.into());
+    let limit = Duration::from_millis(terms.timeouts.connect_ms);
     let via = connect::Via { backend, timeouts: terms.timeouts, client: terms.client, vip: terms.vip };
     match backend.protocol {
         BackendProtocol::Http1 => {
@@ -173,7 +174,7 @@ async fn connect(
         }
         BackendProtocol::H2c if !is_shared(backend) => {
             let connected = connect::endpoint(worker, lease, &via).await.map_err(failed)?;
-            let connection = handshake::http2(connected).await.map_err(|_| closed())?;
+            let connection = handshake::http2(connected, limit).await.map_err(failed)?;
             Ok(Connection::Http2(Stream::alone(connection)))
         }
         BackendProtocol::H2c => {
@@ -189,7 +190,7 @@ async fn connect(
                 };
                 let connected = async {
                     let connected = connect::endpoint(worker, lease, &via).await?;
-                    handshake::http2(connected).await.map_err(|_| io::ErrorKind::ConnectionReset.into())
+                    handshake::http2(connected, limit).await
                 };
                 return match connected.await {
                     Ok(sender) => Ok(Connection::Http2(pool.add(sender))),

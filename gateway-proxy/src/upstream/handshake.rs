@@ -2,8 +2,11 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::io;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use gateway_common::ir::BackendProtocol;
 use hyper::client::conn::{http1, http2};
@@ -16,9 +19,12 @@ use super::body::RequestBody;
 use super::connect::Connected;
 use super::pool::{Http1, Http2};
 
-/// Spawns hyper's futures on the worker's own thread.
-#[derive(Clone, Copy)]
-pub struct LocalExecutor;
+/// Spawns hyper's futures on the worker's own thread. hyper reads frames in one of them, and tells nobody about settings:
+/// who waits for them leaves a waker here.
+#[derive(Clone, Default)]
+struct LocalExecutor {
+    waiting: Rc<Cell<Option<Waker>>>,
+}
 
 /// Largest piece of a response in memory, and bound of a response's header.
 const HTTP1_BUFFER: usize = 128 * 1024;
@@ -31,7 +37,18 @@ where
     F: Future<Output: 'static> + 'static,
 {
     fn execute(&self, future: F) {
-        spawn_local(future);
+        let waiting = self.waiting.clone();
+        spawn_local(async move {
+            let mut future = pin!(future);
+            poll_fn(|cx| {
+                let done = future.as_mut().poll(cx);
+                if let Some(waker) = waiting.take() {
+                    waker.wake();
+                }
+                done
+            })
+            .await
+        });
     }
 }
 
@@ -52,21 +69,37 @@ pub async fn http1(Connected { stream, open }: Connected) -> hyper::Result<Http1
     Ok(Http1 { sender, upgraded, reused: false })
 }
 
-pub async fn http2(Connected { stream, open }: Connected) -> hyper::Result<Http2> {
-    let (sender, mut connection) = http2::Builder::new(LocalExecutor)
+/// Comes back when the backend has said how many streams it allows; until then nobody knows whether it speaks HTTP/2.
+pub async fn http2(Connected { stream, open }: Connected, limit: Duration) -> io::Result<Http2> {
+    let executor = LocalExecutor::default();
+    let waiting = executor.waiting.clone();
+    let (sender, mut connection) = http2::Builder::new(executor)
         .timer(TokioTimer::new())
         .initial_stream_window_size(HTTP2_STREAM_WINDOW)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
         .max_send_buf_size(HTTP2_SEND_BUFFER)
+        .initial_max_send_streams(0)
         .handshake(TokioIo::new(stream))
-        .await?;
+        .await
+        .map_err(io::Error::other)?;
     let room = Rc::new(Cell::new(connection.current_max_send_streams()));
     let told = room.clone();
+    let (tell, settings) = oneshot::channel();
+    let mut tell = Some(tell);
     spawn_local(async move {
         let ended = poll_fn(|cx| {
+            if tell.as_mut().is_some_and(|tell| tell.poll_closed(cx).is_ready()) {
+                // It took too long for whoever wanted it.
+                return Poll::Ready(Ok(()));
+            }
             let ended = Pin::new(&mut connection).poll(cx);
             if ended.is_pending() {
                 told.set(connection.current_max_send_streams());
+                if told.get() == 0 {
+                    waiting.set(Some(cx.waker().clone()));
+                } else if let Some(tell) = tell.take() {
+                    let _late = tell.send(());
+                }
             }
             ended
         });
@@ -75,7 +108,11 @@ pub async fn http2(Connected { stream, open }: Connected) -> hyper::Result<Http2
         }
         drop(open);
     });
-    Ok(Http2::new(sender, room))
+    match tokio::time::timeout(limit, settings).await {
+        Ok(Ok(())) => Ok(Http2::new(sender, room)),
+        Ok(Err(_)) => Err(io::ErrorKind::ConnectionReset.into()),
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
+    }
 }
 
 /// Whether requests may share a connection.

@@ -20,9 +20,9 @@ use gatehouse_tests::echo::Echo;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Frame, Incoming};
-use hyper::header::{CONNECTION, HOST, HeaderMap, HeaderValue, UPGRADE};
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, UPGRADE};
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -194,8 +194,17 @@ async fn echo(request: Request<Incoming>, query: &str, peer: SocketAddr, name: &
             serde_json::to_vec(&echo).map(Bytes::from).unwrap_or_default()
         }
     };
-    let body = if number(query, "trailers").is_some() { with_trailers(data) } else { full(data) };
+    let length = data.len();
+    let body = match head.method {
+        // hyper leaves the body out over HTTP/1.1 alone.
+        Method::HEAD => full(Bytes::new()),
+        _ if number(query, "trailers").is_some() => with_trailers(data),
+        _ => full(data),
+    };
     let mut response = Response::new(body);
+    if head.method == Method::HEAD {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
     response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
     response
 }
