@@ -88,13 +88,18 @@ pub(super) fn proxies(paths: &Paths) -> anyhow::Result<Vec<PathBuf>> {
     Ok(sockets)
 }
 
-/// Asks every proxy for a list and puts the answers together.
+/// Asks every proxy for a list and puts the answers together; one that ends or hangs meanwhile is noted.
 pub(super) fn from_all<T: DeserializeOwned>(paths: &Paths, path: &str) -> anyhow::Result<Vec<T>> {
-    let mut all = Vec::new();
-    for socket in proxies(paths)? {
-        all.extend(ask::<Vec<T>>(&socket, &Method::GET, path, Vec::new())?);
+    let ask = |socket| ask::<Vec<T>>(socket, &Method::GET, path, Vec::new());
+    let (lists, mut failures): (Vec<_>, Vec<_>) =
+        proxies(paths)?.iter().map(|socket| ask(socket)).partition(Result::is_ok);
+    if lists.is_empty()
+        && let Some(Err(failure)) = failures.pop()
+    {
+        return Err(failure);
     }
-    Ok(all)
+    failures.into_iter().filter_map(Result::err).for_each(|failure| note(format_args!("note: {failure:#}")));
+    Ok(lists.into_iter().flatten().flatten().collect())
 }
 
 /// The proxy that takes new connections, or one that drains when there is no other.

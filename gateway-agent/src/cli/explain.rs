@@ -47,7 +47,7 @@ const EXAMPLES: &str = "Examples:
   gatectl explain 203.0.113.10:53 --proto udp
 Exit code: 0 the whole chain holds (there may be warnings); else that of the first broken link:
   11 address    12 kernel    13 route      14 device     15 port       16 socket   17 proxy
-  18 generation 19 listener  20 routing    21 endpoints  22 backend    23 system";
+  18 generation 19 listener  20 routing    21 endpoints  22 backend";
 
 pub(super) fn run(explain: &Explain, paths: &Paths, format: Format) -> anyhow::Result<ExitCode> {
     let facts = gather::facts(explain, paths)?;
