@@ -1,5 +1,6 @@
 //! The agent's datapath in a real kernel: traffic from outside, from the node and through it, restarts over pins, devices
 //! that come and go, and pins of another layout.
+#![expect(clippy::unwrap_used, reason = "a test ends where something unexpected is")]
 
 use std::collections::BTreeSet;
 use std::io;
