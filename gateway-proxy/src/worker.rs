@@ -137,6 +137,12 @@ impl Worker {
     fn changed(&self) {
         let view = self.view();
         self.upstreams.retain(&view);
+        self.drain_gone();
+    }
+
+    /// Drains the connections whose port or listener the snapshot of this moment lacks.
+    pub fn drain_gone(&self) {
+        let view = self.view();
         self.drains.drain_if(|anchor| !anchor.stands(&view));
     }
 }

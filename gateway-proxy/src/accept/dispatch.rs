@@ -94,6 +94,10 @@ async fn tls(worker: Rc<Worker>, view: View, accepted: Accepted) {
     timing.enter(Phase::Idle);
     let listener = port.listeners[session.listener].name.clone();
     drain.bind_listener(&listener);
+    if !Rc::ptr_eq(&view, &worker.view()) {
+        // The listener may have gone during the handshake.
+        worker.drain_gone();
+    }
     let limits = gateway.settings.limits;
     let tls = Some(Tls { sni: session.sni, listener });
     let opening = Opening { address: client, peer, vip, tls, timing, drain, entry, view, gateway, port };

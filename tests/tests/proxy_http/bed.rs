@@ -4,10 +4,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
 
+use gatehouse_tests::certificate::{Authority, Pair};
 use gatehouse_tests::client::{self, Reply, Target};
 use gatehouse_tests::fake_agent::{FakeAgent, backend, gateway, http_port, route, rule};
 use gatehouse_tests::process::{Process, program, wait_for};
-use gateway_common::ir::{BackendProtocol, HttpRule, Resource, Settings};
+use gateway_common::ir::{
+    Attachment, BackendProtocol, Certificate, CertificateId, HttpRule, Listener, ListenerProtocol, Port,
+    PortProtocol, Resource, Settings,
+};
 
 /// An echo backend on a port of its own.
 pub(crate) struct Echo {
@@ -46,6 +50,14 @@ pub(crate) struct Bed {
     pub(crate) agent: FakeAgent,
     pub(crate) address: SocketAddr,
     pub(crate) settings: Settings,
+    secure: Option<Secure>,
+}
+
+/// The same on an HTTPS port, for `a.example`.
+struct Secure {
+    address: SocketAddr,
+    authority: Authority,
+    pair: Pair,
 }
 
 impl Bed {
@@ -56,7 +68,30 @@ impl Bed {
     pub(crate) async fn with_arguments(arguments: &[&str]) -> Self {
         let mut agent = FakeAgent::start(arguments).await.unwrap();
         let address = agent.listen(gatehouse_tests::fake_agent::GATEWAY, 1).await.unwrap()[0];
-        Self { agent, address, settings: Settings::default() }
+        Self { agent, address, settings: Settings::default(), secure: None }
+    }
+
+    /// With an HTTPS port beside, that serves the same.
+    pub(crate) async fn with_tls() -> Self {
+        let mut agent = FakeAgent::start(&[]).await.unwrap();
+        let addresses = agent.listen(gatehouse_tests::fake_agent::GATEWAY, 2).await.unwrap();
+        let authority = Authority::new().unwrap();
+        let pair = authority.issue(&["a.example"]).unwrap();
+        let secure = Some(Secure { address: addresses[1], authority, pair });
+        Self { agent, address: addresses[0], settings: Settings::default(), secure }
+    }
+
+    /// Each way to the ports.
+    pub(crate) fn targets(&self) -> Vec<Target> {
+        let mut all = vec![self.http1(), self.http2()];
+        if let Some(secure) = &self.secure {
+            let over = |alpn| {
+                let config = secure.authority.client(&[alpn]).unwrap();
+                Target { h2: alpn == "h2", ..Target::https(secure.address, config, "a.example") }
+            };
+            all.extend([over("http/1.1"), over("h2")]);
+        }
+        all
     }
 
     /// The port's number in the Gateway.
@@ -69,7 +104,22 @@ impl Bed {
         let port = self.port();
         let mut gateway = gateway(vec![http_port(port)]);
         gateway.settings = self.settings.clone();
-        let mut all = vec![Resource::Gateway(gateway), Resource::Route(route("r", port, "http", &[], rules))];
+        let mut route = route("r", port, "http", &[], rules);
+        let mut all = Vec::new();
+        if let Some(secure) = &self.secure {
+            let id = CertificateId::new("default/p");
+            let protocol = ListenerProtocol::Https { certificates: vec![id.clone()] };
+            let listener = Listener { name: "https".to_owned(), hostname: None, protocol };
+            let port = secure.address.port();
+            let attachment =
+                Attachment { port, listener: listener.name.clone(), ..route.attachments[0].clone() };
+            route.attachments.push(attachment);
+            let listeners = vec![listener];
+            gateway.ports.push(Port { port, protocol: PortProtocol::Tls, proxy_protocol: None, listeners });
+            let Pair { chain, key } = secure.pair.clone();
+            all.push(Resource::Certificate(Certificate { id, chain, key }));
+        }
+        all.extend([Resource::Gateway(gateway), Resource::Route(route)]);
         all.extend(backends);
         let problems = self.agent.replace(all).await.unwrap();
         assert!(problems.is_empty(), "{problems:?}");
@@ -128,7 +178,7 @@ pub(crate) async fn backend_socket() -> (tokio::net::TcpListener, SocketAddr) {
 }
 
 /// Reads until `end` came.
-pub(crate) async fn read_until(stream: &mut tokio::net::TcpStream, end: &str) -> String {
+pub(crate) async fn read_until(stream: &mut (impl tokio::io::AsyncRead + Unpin), end: &str) -> String {
     use tokio::io::AsyncReadExt as _;
     let mut seen = Vec::new();
     let read = async {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use gatehouse_tests::client::{self, Connection};
+use http_body_util::BodyExt as _;
 use hyper::StatusCode;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -142,4 +144,50 @@ async fn a_gateway_has_no_more_connections_than_its_limit() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("the place of a connection that ended stays taken");
+}
+
+#[tokio::test]
+async fn a_stream_without_window_is_reset_and_its_neighbours_stay() {
+    let echo = Echo::start("b");
+    let mut bed = Bed::new().await;
+    bed.settings.timeouts.body_idle_ms = 300;
+    bed.serve_all(&[echo.address]).await;
+    let stream = TokioIo::new(TcpStream::connect(bed.address).await.unwrap());
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    builder.initial_stream_window_size(0);
+    let (mut sender, connection) = builder.handshake(stream).await.unwrap();
+    tokio::spawn(async move { drop(connection.await) });
+    let mut send = async |method: hyper::Method, path: &str| {
+        let mut request = client::request("a.example", path).unwrap();
+        *request.method_mut() = method;
+        sender.ready().await.unwrap();
+        sender.send_request(request).await.unwrap()
+    };
+    let stuck = send(hyper::Method::GET, "/?size=1000000").await;
+    // A backend may take its time.
+    let slow = send(hyper::Method::HEAD, "/?delay-ms=1500").await;
+    assert_eq!((stuck.status(), slow.status()), (StatusCode::OK, StatusCode::OK));
+    let mut body = stuck.into_body();
+    let end = tokio::time::timeout(client::PATIENCE, body.frame()).await.expect("the stream stays");
+    assert!(matches!(end, Some(Err(_))), "{end:?}");
+    assert_eq!(send(hyper::Method::HEAD, "/").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_backend_that_pauses_does_not_cost_its_stream() {
+    let (listener, address) = backend_socket().await;
+    let mut bed = Bed::new().await;
+    bed.settings.timeouts.body_idle_ms = 300;
+    bed.serve_all(&[address]).await;
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_until(&mut stream, "\r\n\r\n").await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n").await.unwrap();
+        for part in [b"one", b"two", b"six"] {
+            stream.write_all(part).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(1200)).await;
+        }
+    });
+    let reply = client::send(&bed.http2(), client::request("a.example", "/").unwrap()).await.unwrap();
+    assert_eq!(&reply.body[..], b"onetwosix");
 }

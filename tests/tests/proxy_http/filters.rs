@@ -1,4 +1,4 @@
-//! Each filter over HTTP/1.1 and HTTP/2.
+//! Each filter over HTTP/1.1 and HTTP/2, with and without TLS.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ async fn ask(target: &Target, path: &str) -> Reply {
 #[tokio::test]
 async fn headers_redirects_and_rewrites() {
     let echo = Echo::start("b");
-    let mut bed = Bed::new().await;
+    let mut bed = Bed::with_tls().await;
     let rewrite =
         |path| Filter::UrlRewrite(Rewrite { hostname: Some("c.example".to_owned()), path: Some(path) });
     let mut on_backend = rule("/backend", "b");
@@ -62,9 +62,11 @@ async fn headers_redirects_and_rewrites() {
         rules.push(filtered(&format!("/r{status}"), vec![Filter::RequestRedirect(redirect(status))]));
     }
     bed.serve(rules, vec![backend("b", BackendProtocol::Http1, &[echo.address])]).await;
-    for target in [bed.http1(), bed.http2()] {
+    for target in bed.targets() {
         for path in ["/request", "/backend"] {
             let seen = ask(&target, path).await.echo().unwrap();
+            let scheme = if target.tls.is_some() { "https" } else { "http" };
+            assert_eq!(seen.header("x-forwarded-proto"), Some(scheme));
             assert_eq!((seen.header("x-set"), seen.headers.get("x-gone")), (Some("s"), None));
             assert_eq!(seen.headers["x-add"], ["old", "a"]);
         }

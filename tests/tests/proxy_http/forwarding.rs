@@ -4,7 +4,7 @@ use bytes::Bytes;
 use gatehouse_tests::client::{self, Connection};
 use gatehouse_tests::fake_agent::{backend, backend_id, gateway, http_port, route, rule};
 use gateway_common::ir::{
-    Backend, BackendProtocol, Endpoint, EndpointState, ProxyProtocolIn, ProxyProtocolOut, Resource,
+    AccessLog, Backend, BackendProtocol, Endpoint, EndpointState, ProxyProtocolIn, ProxyProtocolOut, Resource,
 };
 use hyper::{Request, StatusCode};
 
@@ -133,4 +133,38 @@ async fn the_client_is_known_through_proxy_headers() {
     for without in ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "PROXY TCP4 nonsense\r\n"] {
         assert_eq!(raw(bed.address, without.as_bytes()).await, "");
     }
+}
+
+#[tokio::test]
+async fn the_access_log_counts_bodies() {
+    let echo = Echo::start("b");
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("access.log");
+    let mut bed = Bed::with_arguments(&["--access-log", log.to_str().unwrap()]).await;
+    bed.settings.access_log = AccessLog::Json;
+    bed.serve_all(&[echo.address]).await;
+    let mut sent = Vec::new();
+    for (target, length) in [(bed.http1(), 0), (bed.http1(), 12_345), (bed.http2(), 0), (bed.http2(), 54_321)]
+    {
+        let body = Bytes::from(vec![b'x'; length]);
+        let request = Request::post("http://a.example/").body(body.into()).unwrap();
+        let reply = client::send(&target, request).await.unwrap();
+        sent.push((length as u64, reply.body.len() as u64));
+    }
+    let mut seen: Vec<(u64, u64)> = Vec::new();
+    for _ in 0..500 {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        seen = lines
+            .map(|line| (line["bytesIn"].as_u64().unwrap(), line["bytesOut"].as_u64().unwrap()))
+            .collect();
+        if seen.len() >= sent.len() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    // The two workers write each for itself.
+    sent.sort_unstable();
+    seen.sort_unstable();
+    assert_eq!(seen, sent);
 }

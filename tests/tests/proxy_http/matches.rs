@@ -22,7 +22,7 @@ fn on_path(path: PathMatch) -> HttpMatch {
 async fn each_match_by_precedence() {
     let names = ["exact", "prefix", "regex", "method", "header", "query"];
     let echoes: Vec<_> = names.iter().map(|name| Echo::start(name)).collect();
-    let mut bed = Bed::new().await;
+    let mut bed = Bed::with_tls().await;
     let any = || on_path(PathMatch::Prefix("/m".to_owned()));
     let is = |name: &str, value: &str| {
         vec![NameValueMatch { name: name.to_owned(), value: ValueMatch::Exact(value.to_owned()) }]
@@ -38,7 +38,7 @@ async fn each_match_by_precedence() {
     let backends =
         names.iter().zip(&echoes).map(|(name, echo)| backend(name, BackendProtocol::Http1, &[echo.address]));
     bed.serve(rules, backends.collect()).await;
-    for target in [bed.http1(), bed.http2()] {
+    for target in bed.targets() {
         for (method, path, header, want) in [
             (Method::GET, "/p/exact", "0", Some("exact")),
             (Method::GET, "/p/exact/more", "0", Some("prefix")),

@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::bed::{Bed, Echo, backend_socket};
+use crate::bed::{Bed, Echo, backend_socket, read_until};
 
 fn https(name: &str, hostname: Option<&str>, certificates: &[&str]) -> Listener {
     let certificates =
@@ -189,4 +189,86 @@ async fn tls_passes_through_beside_https() {
     let target = Target::https(bed.address, authority.client(&[]).unwrap(), "a.example");
     let reply = client::send(&target, client::request("a.example", "/").unwrap()).await.unwrap();
     assert_eq!(reply.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_upgraded_connection_goes_on_over_tls() {
+    let echo = Echo::start("b");
+    let authority = Authority::new().unwrap();
+    let pair = authority.issue(&["a.example"]).unwrap();
+    let mut bed = Bed::new().await;
+    let listeners = vec![https("a", Some("a.example"), &["p"])];
+    serve(&mut bed, listeners, vec![certificate("p", &pair)], &echo).await;
+    let stream = TcpStream::connect(bed.address).await.unwrap();
+    let name = ServerName::try_from("a.example").unwrap();
+    let config = authority.client(&["http/1.1"]).unwrap();
+    let mut stream = TlsConnector::from(config).connect(name, stream).await.unwrap();
+    let ask = "GET / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly";
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let answer = read_until(&mut stream, "early").await.to_ascii_lowercase();
+    assert!(answer.starts_with("http/1.1 101") && answer.contains("upgrade: websocket"), "{answer}");
+    for length in [1, 100, 100_000] {
+        let sent = vec![b'x'; length];
+        let mut back = vec![0; length];
+        let (mut from, mut to) = tokio::io::split(&mut stream);
+        let (written, read) = tokio::join!(
+            async {
+                to.write_all(&sent).await?;
+                to.flush().await
+            },
+            from.read_exact(&mut back)
+        );
+        written.unwrap();
+        read.unwrap();
+        assert_eq!(back, sent);
+    }
+    stream.shutdown().await.unwrap();
+    let mut rest = Vec::new();
+    let end = tokio::time::timeout(client::PATIENCE, stream.read_to_end(&mut rest)).await.unwrap();
+    assert_eq!(end.unwrap(), 0, "the end passes, too");
+}
+
+#[tokio::test]
+async fn a_removed_listener_drains_its_own_connections_alone() {
+    let echo = Echo::start("b");
+    let authority = Authority::new().unwrap();
+    let pair = authority.issue(&["a.example", "b.example"]).unwrap();
+    let mut bed = Bed::new().await;
+    let kept = || https("a", Some("a.example"), &["p"]);
+    let both = vec![kept(), https("b", Some("b.example"), &["p"])];
+    serve(&mut bed, both, vec![certificate("p", &pair)], &echo).await;
+    let open = async |alpn: &str, name: &str| {
+        let target = Target::https(bed.address, authority.client(&[alpn]).unwrap(), name);
+        let mut connection = Connection::open(&target).await.unwrap();
+        let reply = connection.send(client::request(name, "/").unwrap()).await.unwrap();
+        assert_eq!(reply.status, StatusCode::OK);
+        connection
+    };
+    let mut stay = [open("http/1.1", "a.example").await, open("h2", "a.example").await];
+    let mut go = [open("http/1.1", "b.example").await, open("h2", "b.example").await];
+    let mut told = open("http/1.1", "b.example").await;
+
+    serve(&mut bed, vec![kept()], vec![certificate("p", &pair)], &echo).await;
+    // Its name is nobody's now; the answer says that the connection ends.
+    let last = loop {
+        let reply = told.send(client::request("b.example", "/").unwrap()).await.unwrap();
+        if reply.headers.contains_key("connection") {
+            break reply;
+        }
+    };
+    assert_eq!(last.headers["connection"], "close");
+    for connection in &mut go {
+        for _ in 0..500 {
+            if !connection.is_open() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert!(!connection.is_open());
+    }
+    for connection in &mut stay {
+        let reply = connection.send(client::request("a.example", "/").unwrap()).await.unwrap();
+        assert_eq!((reply.status, reply.headers.get("connection")), (StatusCode::OK, None));
+        assert!(connection.is_open());
+    }
 }
