@@ -1,3 +1,4 @@
+//! Gives the fuzzer's bytes to the target `path`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| gatehouse_fuzz::path(data));

@@ -1,5 +1,7 @@
 //! A small site behind a Gateway, and the clients that use it during a storm.
 
+#![expect(clippy::print_stdout, reason = "what the clients went through is shown when a test fails")]
+
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::ops::Range;
