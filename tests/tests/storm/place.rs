@@ -1,4 +1,6 @@
 //! A small site behind a Gateway, and the clients that use it during a storm.
+#![expect(clippy::print_stdout, reason = "figures and logs belong to a test's output")]
+
 
 #![expect(clippy::print_stdout, reason = "what the clients went through is shown when a test fails")]
 
