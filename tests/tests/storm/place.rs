@@ -1,5 +1,4 @@
 //! A small site behind a Gateway, and the clients that use it during a storm.
-#![expect(clippy::print_stdout, reason = "figures and logs belong to a test's output")]
 #![expect(clippy::print_stdout, reason = "what the clients went through is shown when a test fails")]
 
 use std::io::{Read as _, Write as _};
