@@ -58,7 +58,7 @@ impl Backend {
 
 /// Waits until the program says that it listens.
 fn ready(process: &mut Process) -> Result<()> {
-    let said = wait_for(Duration::from_secs(10), || {
+    let said = wait_for(Duration::from_secs(30), || {
         (process.log().contains("ready\n") || process.ended().is_some()).then_some(())
     });
     if said.is_none() || process.ended().is_some() {

@@ -22,7 +22,7 @@ use crate::echo::Echo;
 use crate::netns::Netns;
 
 /// Longer than anything that works takes.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where to and how.
 #[derive(Clone, Debug)]

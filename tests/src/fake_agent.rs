@@ -22,7 +22,7 @@ use crate::process::{Process, program};
 
 /// The Gateway of most tests.
 pub const GATEWAY: &str = "default/web";
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 const WORKERS: usize = 2;
 
 /// A running proxy and the agent that it talks to.

@@ -19,7 +19,7 @@ use crate::process::{Process, program, wait_for};
 use crate::topology::{VIPS_V4, VIPS_V6};
 
 /// Longer than anything that works takes, also on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Programs that a node has.
 const PROGRAMS: [&str; 3] = ["gateway-agent", "gateway-proxy", "gatectl"];

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use aya::maps::{HashMap, MapData};
 use gatehouse_tests::netns::Netns;
+use gatehouse_tests::process::wait_for;
 use gatehouse_tests::serving::{self, Answering, Seen, Vips, connect, exchange};
 use gatehouse_tests::topology::{CLIENT_V4, CLIENT_V6, Topology, Uplink, vip_v4, vip_v6};
 use gateway_agent::announce::{Announcer, Watch};
@@ -86,6 +87,12 @@ impl Bench {
 
     fn programs(&self) -> Vec<Program> {
         self.node().run(|| self.view().programs()).unwrap()
+    }
+
+    /// The programs once there are so many: the kernel detaches those whose pin or descriptor went a grace period later.
+    fn programs_once(&self, count: usize) -> Vec<Program> {
+        let settled = || Some(self.programs()).filter(|programs| programs.len() == count);
+        wait_for(Duration::from_secs(20), settled).unwrap_or_else(|| self.programs())
     }
 }
 
@@ -187,7 +194,7 @@ fn restarts_over_pins_lose_no_connection_and_keep_slots() {
     });
     assert_eq!(places(&bench), before);
     // The predecessors' programs are gone from every hook.
-    let programs = bench.programs();
+    let programs = bench.programs_once(2);
     assert_eq!(programs.len(), 2, "{programs:#?}");
     assert!(programs.iter().all(|program| program.ours && program.position == Some((1, 1))));
 }
@@ -210,7 +217,7 @@ fn pins_of_another_layout_are_replaced_without_a_gap() {
     HashMap::<MapData, u32, u32>::create(16, 0).unwrap().pin(&pin).unwrap();
     under_storm(&mut bench, |bench| bench.restart(&Config::default()));
     assert_eq!(directories(&bench.root()), ["v1"]);
-    assert_eq!(bench.programs().len(), 2);
+    assert_eq!(bench.programs_once(2).len(), 2);
 }
 
 #[test]
@@ -222,7 +229,7 @@ fn another_abi_version_serves_until_this_one_does() {
         bench.restart(&Config { xdp: Some(XdpKind::Generic), ..Config::default() })
     });
     assert_eq!(directories(&bench.root()), ["v1"]);
-    assert_eq!(bench.programs().len(), 3);
+    assert_eq!(bench.programs_once(3).len(), 3);
 }
 
 fn directories(root: &Path) -> Vec<String> {
@@ -322,7 +329,7 @@ fn netlink_filters_serve_and_are_replaced_too() {
 }
 
 fn hooks(bench: &Bench) -> Vec<String> {
-    bench.programs().into_iter().map(|program| program.hook).collect()
+    bench.programs_once(2).into_iter().map(|program| program.hook).collect()
 }
 
 /// Filters of ours at the ingress of `eth0`, as tc(8) sees them.
@@ -353,7 +360,10 @@ fn doctor_finds_a_served_node_healthy_and_names_what_is_broken() {
     std::fs::remove_file(bench.root().join("v1/links/gh_lookup")).unwrap();
     node.ip("link set eth0 down").unwrap();
     bench.datapath = None;
-    assert_eq!(worse(&gather(&bench)), ["gh_lookup", "eth0", "net.ipv4.tcp_syncookies"]);
+    let expected = ["gh_lookup", "eth0", "net.ipv4.tcp_syncookies"];
+    let settled = || Some(worse(&gather(&bench))).filter(|subjects| *subjects == expected);
+    let found = wait_for(Duration::from_secs(20), settled).unwrap_or_else(|| worse(&gather(&bench)));
+    assert_eq!(found, expected);
 }
 
 #[test]
@@ -369,13 +379,14 @@ fn xdp_denies_and_says_how_it_is_attached() {
         check(&bench.topology.client.run(|| connect(v6)).unwrap(), v6);
         let denied = bench.view().drops().unwrap().into_iter().find(|drop| drop.reason == "denied").unwrap();
         assert!(denied.count > 0);
-        assert!(hooks(&bench).contains(&format!("xdp {}", kind.name())), "{:?}", hooks(&bench));
+        let hooks: Vec<String> = bench.programs_once(3).into_iter().map(|program| program.hook).collect();
+        assert!(hooks.contains(&format!("xdp {}", kind.name())), "{hooks:?}");
 
         bench.restart(&Config { deny: BTreeSet::new(), ..config });
         assert!(bench.view().deny().unwrap().is_empty());
         check(&bench.topology.client.run(|| connect(v4)).unwrap(), v4);
         bench.restart(&Config::default());
-        assert_eq!(bench.programs().len(), 2, "XDP is off by default");
+        assert_eq!(bench.programs_once(2).len(), 2, "XDP is off by default");
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) const DNS: u16 = 5353;
 pub(crate) const CLOSED: u16 = 444;
 
 /// Long enough for anything that happens at all.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Long enough for a refusal to arrive.
 const SILENCE: Duration = Duration::from_millis(300);
 

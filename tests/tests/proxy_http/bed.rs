@@ -29,7 +29,7 @@ impl Echo {
             let mut command = Command::new(program("echo").unwrap());
             command.args(["--name", name, "--http", &address.to_string()]);
             let mut process = Process::start(name, command, &files.path().join("log")).unwrap();
-            wait_for(Duration::from_secs(10), || {
+            wait_for(Duration::from_secs(30), || {
                 (process.log().contains("ready\n") || process.ended().is_some()).then_some(())
             });
             if process.ended().is_none() {
