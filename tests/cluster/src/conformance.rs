@@ -1,0 +1,1 @@
+//! The official conformance suite: how it is started, and what its output says.

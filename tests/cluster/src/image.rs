@@ -1,0 +1,1 @@
+//! Static programs packed as OCI archives, without a container engine.

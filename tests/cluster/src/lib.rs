@@ -1,0 +1,7 @@
+//! A real Kubernetes on one machine, and the official conformance suite to run against it.
+//!
+//! Knows nothing of Gatehouse's own crates, so that it builds in moments. Starts no process of its own accord.
+
+pub mod artifacts;
+pub mod conformance;
+pub mod image;
