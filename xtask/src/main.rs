@@ -1,11 +1,13 @@
 //! What is done to the code rather than by it: `cargo xtask --help`.
 //!
-//! Imports none of our crates, so that it builds on a machine that lacks everything else.
+//! Imports none of the product's crates, so that it builds on a machine that lacks everything else.
 #![expect(clippy::print_stderr, reason = "a task talks to its user")]
 
 mod bench;
+mod cluster;
 mod codegen;
 mod demo;
+mod image;
 mod setup;
 mod step;
 mod test;
@@ -38,6 +40,10 @@ enum Task {
     Test(test::Args),
     /// Loads the eBPF programs into the kernel and holds them to their instruction budgets
     Verify(verify::Args),
+    /// Builds a real Kubernetes from its Go modules and runs it in network namespaces of this machine
+    Cluster(cluster::Args),
+    /// Packs static programs as OCI archives, without a container engine
+    Image(image::Args),
     /// Checks the rules of the house that compiler and clippy do not know
     Tidy,
     /// Compares CPU, throughput and latency with HAProxy and nginx
@@ -62,6 +68,8 @@ fn run(cli: Cli) -> Result<()> {
         Task::Demo(args) => demo::run(&args, &cli.homes),
         Task::Test(args) => test::run(&args, &cli.homes),
         Task::Verify(args) => verify::run(&args),
+        Task::Cluster(args) => cluster::run(&args, &cli.homes),
+        Task::Image(args) => image::run(&args, &cli.homes),
         Task::Tidy => tidy::run(),
         Task::Bench(args) => bench::run(&args, &cli.homes),
         Task::Codegen(args) => codegen::run(&args),

@@ -23,6 +23,9 @@ pub(crate) struct Args {
     /// Also what `cargo xtask verify --kernel` needs
     #[arg(long)]
     kernels: bool,
+    /// Also what `cargo xtask cluster` needs
+    #[arg(long)]
+    cluster: bool,
 }
 
 /// The user's folders that installed tools go to.
@@ -70,6 +73,7 @@ pub(crate) fn run(args: &Args, homes: &Homes) -> Result<()> {
     let mut purposes = vec![Purpose::Build, Purpose::Test];
     purposes.extend(args.bench.then_some(Purpose::Bench));
     purposes.extend(args.kernels.then_some(Purpose::Kernels));
+    purposes.extend(args.cluster.then_some(Purpose::Cluster));
     ensure(&purposes, homes)?;
     println!("setup: everything is here");
     Ok(())
@@ -94,6 +98,24 @@ pub(crate) fn ensure(purposes: &[Purpose], homes: &Homes) -> Result<()> {
     linker::install(homes, &log)?;
     let mut still = packages::lacks(purposes)?;
     still.extend(toolchain::lacks(purposes)?);
+    if !still.is_empty() {
+        bail!("installed, and still missing ({}):\n{}", log.path().display(), advice(&still));
+    }
+    Ok(())
+}
+
+/// The same for purposes that compile nothing of ours.
+pub(crate) fn ensure_packages(purposes: &[Purpose]) -> Result<()> {
+    let lacks = packages::lacks(purposes)?;
+    if lacks.is_empty() {
+        return Ok(());
+    }
+    if !may_install() {
+        bail!(advice(&lacks));
+    }
+    let log = Log::create("setup")?;
+    install(&lacks, &log)?;
+    let still = packages::lacks(purposes)?;
     if !still.is_empty() {
         bail!("installed, and still missing ({}):\n{}", log.path().display(), advice(&still));
     }

@@ -1,1 +1,11 @@
-//! The official conformance suite: how it is started, and what its output says.
+//! The official conformance suite, unmodified: how it is started, and what its output says.
+
+mod invocation;
+mod outcome;
+mod output;
+mod run;
+
+pub use invocation::{Invocation, Room};
+pub use outcome::Outcome;
+pub use output::{Event, Verdict};
+pub use run::run;

@@ -11,10 +11,11 @@ pub(crate) enum Purpose {
     Test,
     Bench,
     Kernels,
+    Cluster,
 }
 
 /// Program, package, purpose, reason.
-const PROGRAMS: [(&str, &str, Purpose, &str); 13] = [
+const PROGRAMS: [(&str, &str, Purpose, &str); 20] = [
     ("cc", "build-essential", Purpose::Build, "links every program and compiles the cryptography"),
     ("ip", "iproute2", Purpose::Test, "lays out network namespaces"),
     ("nsenter", "util-linux", Purpose::Test, "enters them"),
@@ -28,6 +29,13 @@ const PROGRAMS: [(&str, &str, Purpose, &str); 13] = [
     ("busybox", "busybox-static", Purpose::Kernels, "is the user space of those kernels"),
     ("cpio", "cpio", Purpose::Kernels, "packs their initial file system"),
     ("modprobe", "kmod", Purpose::Kernels, "lists the modules that they need"),
+    ("pip3", "python3-pip", Purpose::Cluster, "installs the Go that compiles Kubernetes"),
+    ("ip", "iproute2", Purpose::Cluster, "lays out the nodes' networks"),
+    ("runc", "runc", Purpose::Cluster, "runs the containers of the nodes"),
+    ("nft", "nftables", Purpose::Cluster, "is kube-proxy's way to ClusterIPs"),
+    ("iptables", "iptables", Purpose::Cluster, "is kube-proxy's other way to ClusterIPs"),
+    ("conntrack", "conntrack", Purpose::Cluster, "shows what a node's connections become"),
+    ("busybox", "busybox-static", Purpose::Cluster, "is the user space of test Pods"),
 ];
 
 /// The programs that `purposes` need and the system lacks.

@@ -1,0 +1,8 @@
+//go:build tools
+
+// Names the programs that are built, so that go.mod keeps their modules.
+package tools
+
+import (
+	_ "sigs.k8s.io/gateway-api-conformance-images/echo-basic"
+)

@@ -1,0 +1,105 @@
+//! `cargo xtask image`: Gatehouse's own image and those of the test cluster, as OCI archives.
+#![expect(clippy::print_stdout, reason = "a task talks to its user")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use gatehouse_cluster::artifacts::{Artifacts, Component};
+use gatehouse_cluster::image::{Image, NONROOT, Sbom};
+
+use crate::setup::{Homes, Purpose, ensure as ensure_tools};
+use crate::step::Log;
+use crate::workspace;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The folder of the archives, NAME.tar each
+    #[arg(long, default_value = "target/image")]
+    output: PathBuf,
+    /// `gatehouse`, or one of the test cluster's; all if none is named
+    names: Vec<String>,
+}
+
+/// The programs of our own image, and where they are in it.
+const PROGRAMS: [(&str, &str); 3] = [
+    ("gateway-agent", "/usr/local/bin/gateway-agent"),
+    ("gatectl", "/usr/local/bin/gatectl"),
+    ("gateway-proxy", "/usr/local/bin/gateway-proxy"),
+];
+const OWN: &str = "gatehouse";
+
+pub(crate) fn run(args: &Args, homes: &Homes) -> Result<()> {
+    let known: Vec<String> = Component::IMAGES.iter().map(Component::to_string).collect();
+    if let Some(name) = args.names.iter().find(|name| *name != OWN && !known.contains(name)) {
+        bail!("no image `{name}`: there are {OWN}, {}", known.join(", "));
+    }
+    let wanted = |name: &str| args.names.is_empty() || args.names.iter().any(|other| other == name);
+    fs::create_dir_all(&args.output).with_context(|| format!("create {}", args.output.display()))?;
+    if wanted(OWN) {
+        ensure_tools(&[Purpose::Build], homes)?;
+        own(&args.output.join(format!("{OWN}.tar")))?;
+    }
+    for component in Component::IMAGES.into_iter().filter(|one| wanted(&one.to_string())) {
+        let artifacts = Artifacts::ensure(&[component], &|line| println!("  {line}"))?;
+        let archive = args.output.join(format!("{component}.tar"));
+        for image in artifacts.images() {
+            fs::copy(&image, &archive).with_context(|| format!("copy {}", image.display()))?;
+            println!("  {}", archive.display());
+        }
+    }
+    Ok(())
+}
+
+/// Our own programs in one image: the agent starts the proxy beside it.
+fn own(archive: &Path) -> Result<()> {
+    let log = Log::create("image")?;
+    let target = target()?;
+    let mut build = workspace::cargo();
+    // glibc linked in: a toolchain for musl is not needed, and the programs look up no names and load no libraries.
+    let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace('-', "_"));
+    build.env(flags, "-C target-feature=+crt-static").env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
+    build.args(["build", "--release", "--bins", "--target", &target]);
+    build.args(["--package", "gateway-agent", "--package", "gateway-proxy"]);
+    log.must("static programs", &mut build)?;
+    let mut sbom = Sbom::new(OWN);
+    for package in ["gateway-agent", "gateway-proxy"] {
+        sbom.add_cargo(&tree(package, &target)?)?;
+    }
+    let parts = workspace::target().join(&target).join("release");
+    let digest = image().pack(&parts, &sbom, archive)?;
+    println!("  {}: {digest}", archive.display());
+    Ok(())
+}
+
+fn image() -> Image {
+    let version = env!("CARGO_PKG_VERSION");
+    Image {
+        names: vec![format!("gatehouse.dev/{OWN}:{version}")],
+        title: OWN,
+        description: "Kubernetes Gateway API for bare-metal nodes",
+        version: version.to_owned(),
+        programs: PROGRAMS.to_vec(),
+        files: Vec::new(),
+        entrypoint: PROGRAMS[0].1,
+        user: NONROOT,
+    }
+}
+
+/// The machine's own target, named, so that flags are not those of build scripts as well.
+fn target() -> Result<String> {
+    let output = Command::new("rustc").arg("-vV").output().context("start rustc")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("`rustc -vV` names no host")?.to_owned())
+}
+
+/// What a package is linked from.
+fn tree(package: &str, target: &str) -> Result<String> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["tree", "--edges", "normal", "--prefix", "none", "--format", "{p}|{l}"]);
+    let output = cargo.args(["--package", package, "--target", target]).output().context("start cargo")?;
+    ensure!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr).trim());
+    String::from_utf8(output.stdout).context("output that is not UTF-8")
+}
