@@ -68,7 +68,7 @@ fn run(cli: Cli) -> Result<()> {
         Task::Demo(args) => demo::run(&args, &cli.homes),
         Task::Test(args) => test::run(&args, &cli.homes),
         Task::Verify(args) => verify::run(&args),
-        Task::Cluster(args) => cluster::run(&args, &cli.homes),
+        Task::Cluster(args) => cluster::run(args),
         Task::Image(args) => image::run(&args, &cli.homes),
         Task::Tidy => tidy::run(),
         Task::Bench(args) => bench::run(&args, &cli.homes),

@@ -83,6 +83,13 @@ impl Artifacts {
         Ok(folder)
     }
 
+    /// What the suite applies before its tests: the set `base` or `mesh`.
+    pub fn suite_manifests(&self, version: Suite, set: &str) -> Result<PathBuf> {
+        let file = self.folder(Component::Crds(version))?.join(format!("{set}.yaml"));
+        ensure!(file.is_file(), "{} is not there", file.display());
+        Ok(file)
+    }
+
     /// The suite as a program.
     pub fn conformance_test(&self, suite: Suite) -> Result<PathBuf> {
         Ok(self.folder(Component::Conformance(suite))?.join("conformance.test"))

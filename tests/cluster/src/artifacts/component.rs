@@ -22,7 +22,7 @@ pub enum Component {
     /// The image of the mesh profiles' clients and backends.
     EchoAdvanced,
     Flannel,
-    /// The CRDs of the Gateway API.
+    /// The CRDs of the Gateway API, and what its suite applies first.
     Crds(Suite),
     /// The official conformance suite as a program.
     Conformance(Suite),

@@ -37,6 +37,7 @@ pub(super) struct Programs {
 }
 
 const GATEWAY_API: &str = "sigs.k8s.io/gateway-api";
+const SUITE: &str = "sigs.k8s.io/gateway-api/conformance";
 
 impl Recipe {
     pub(super) fn of(component: Component) -> Self {
@@ -69,6 +70,8 @@ impl Recipe {
                 copies: vec![
                     (GATEWAY_API, "config/crd/standard", "standard"),
                     (GATEWAY_API, "config/crd/experimental", "experimental"),
+                    (SUITE, "base/manifests.yaml", "base.yaml"),
+                    (SUITE, "mesh/manifests.yaml", "mesh.yaml"),
                 ],
                 image: None,
             },

@@ -1,0 +1,174 @@
+//! Processes by id and start time, so that an id that the kernel gave to another is never touched.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde::{Deserialize, Serialize};
+
+use crate::wait::poll;
+
+/// One process, for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    pub pid: i32,
+    /// In clock ticks since boot, as `/proc/PID/stat` has it.
+    pub started: u64,
+}
+
+impl Identity {
+    pub fn of(pid: i32) -> Option<Self> {
+        let (_, started) = state(pid)?;
+        Some(Self { pid, started })
+    }
+
+    /// Whether it still runs; a zombie does not.
+    pub fn is_alive(self) -> bool {
+        state(self.pid).is_some_and(|(state, started)| started == self.started && !"ZX".contains(state))
+    }
+
+    /// Sends a signal to this process and to no other; false when it is gone.
+    pub fn signal(self, signal: Signal) -> bool {
+        let Some(pid) = Pid::from_raw(self.pid) else { return false };
+        let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
+        // The handle is of whoever has the id now: looked at after it is held, it cannot change any more.
+        self.is_alive() && pidfd_send_signal(handle, signal).is_ok()
+    }
+
+    /// SIGTERM, and SIGKILL once `patience` is over.
+    pub fn end(self, patience: Duration) -> Result<()> {
+        self.signal(Signal::TERM);
+        if poll(patience, || (!self.is_alive()).then_some(())).is_some() {
+            return Ok(());
+        }
+        self.kill()
+    }
+
+    pub fn kill(self) -> Result<()> {
+        self.signal(Signal::KILL);
+        match poll(Duration::from_secs(10), || (!self.is_alive()).then_some(())) {
+            Some(()) => Ok(()),
+            None => bail!("process {} does not die", self.pid),
+        }
+    }
+
+    /// Resident memory in bytes.
+    pub fn memory(self) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kilobytes.unwrap_or_default() * 1024
+    }
+}
+
+/// State letter and start time.
+fn state(pid: i32) -> Option<(char, u64)> {
+    parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The name, field 2, may hold anything, brackets included.
+fn parse(stat: &str) -> Option<(char, u64)> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
+}
+
+/// A program that runs on by itself.
+pub(crate) struct Daemon<'a> {
+    /// Directories of the cgroups that it and its children live in.
+    pub(crate) cgroups: &'a [PathBuf],
+    /// Arguments of nsenter(1).
+    pub(crate) room: &'a [OsString],
+    pub(crate) log: &'a Path,
+    /// Where it looks for other programs first.
+    pub(crate) programs: &'a Path,
+}
+
+/// Joins the cgroups as itself, then becomes the program: no moment at which only an id would lead to it.
+const JOIN: &str =
+    r#"for cgroup in $CGROUPS; do echo 0 >"$cgroup/cgroup.procs" || exit 70; done; unset CGROUPS; exec "$@""#;
+
+impl Daemon<'_> {
+    /// Starts it in a session of its own with nothing of our environment: a proxy set for the user is not the cluster's.
+    pub(crate) fn start(
+        &self,
+        program: &Path,
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Result<Identity> {
+        if let Some(folder) = self.log.parent() {
+            fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+        }
+        let log = File::options().create(true).append(true).open(self.log);
+        let log = log.with_context(|| format!("open {}", self.log.display()))?;
+        let cgroups: Vec<String> = self.cgroups.iter().map(|path| path.display().to_string()).collect();
+        let mut command = Command::new("setsid");
+        command
+            .args(["sh", "-c", JOIN, "sh", "nsenter"])
+            .args(self.room)
+            .arg("--")
+            .arg(program)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", path(self.programs))
+            .env("HOME", "/")
+            .env("CGROUPS", cgroups.join(" "))
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let child = command.spawn().with_context(|| format!("start {}", program.display()))?;
+        let pid = i32::try_from(child.id())?;
+        // Not waited for: it outlives this program, and a zombie counts as dead.
+        Identity::of(pid).with_context(|| format!("{} ended at once", program.display()))
+    }
+}
+
+/// The search path of what runs in a cluster.
+pub(crate) fn path(programs: &Path) -> String {
+    format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", programs.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_does_not_shift_the_fields() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1000 1\n";
+        assert_eq!(parse(stat), Some(('S', 4242)));
+        assert_eq!(parse("7 (a"), None);
+    }
+
+    #[test]
+    fn another_process_with_the_same_id_is_left_alone() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let own = Identity::of(i32::try_from(child.id()).unwrap()).unwrap();
+        let earlier = Identity { started: own.started - 1, ..own };
+        assert!(!earlier.is_alive());
+        assert!(!earlier.signal(Signal::KILL));
+        assert!(own.is_alive());
+        own.kill().unwrap();
+        assert!(!own.is_alive(), "a zombie does not run");
+        child.wait().unwrap();
+        assert_eq!(Identity::of(own.pid), None);
+    }
+
+    #[test]
+    fn whoever_ignores_sigterm_is_killed() {
+        let mut child = Command::new("sh")
+            .args(["-c", "trap '' TERM; echo; exec sleep 60"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut byte = [0];
+        std::io::Read::read_exact(&mut child.stdout.take().unwrap(), &mut byte).unwrap();
+        let own = Identity::of(i32::try_from(child.id()).unwrap()).unwrap();
+        own.end(Duration::from_millis(50)).unwrap();
+        assert!(!own.is_alive());
+        child.wait().unwrap();
+    }
+}

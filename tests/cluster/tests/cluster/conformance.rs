@@ -1,0 +1,41 @@
+//! The official suite against a cluster without a controller.
+
+use gatehouse_cluster::artifacts::{Artifacts, Component, Suite};
+use gatehouse_cluster::conformance::{self, Invocation, Room};
+use gatehouse_cluster::testing::Cluster;
+
+const CLASS: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: nobody}
+spec: {controllerName: gatehouse.dev/nobody}
+";
+
+#[test]
+fn without_a_controller_the_suite_fails_where_it_waits_for_the_gateway_class() {
+    let cluster = Cluster::shared();
+    cluster.apply(CLASS).unwrap();
+    let artifacts = Artifacts::ensure(&[Component::Conformance(Suite::V1_7_0)], &|_| ()).unwrap();
+    let program = artifacts.conformance_test(Suite::V1_7_0).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let room = Room { netns: cluster.running().client_netns(), kubeconfig: cluster.running().kubeconfig() };
+    let invocation = Invocation {
+        suite: Suite::V1_7_0,
+        gateway_class: "nobody".to_owned(),
+        tests: vec!["HTTPRouteSimpleSameNamespace".to_owned()],
+        more: vec!["--timeout-config-overrides=GWCMustBeAccepted:5".to_owned()],
+        ..Invocation::default()
+    };
+    let outcome = conformance::run(&program, &invocation, &room, &log, &|_| ());
+    let text = std::fs::read_to_string(&log).unwrap();
+    cluster.kubectl().run(&["delete", "gatewayclass", "nobody"]).unwrap();
+    let outcome = outcome.unwrap();
+    assert!(!outcome.success(), "{text}");
+    assert!(
+        text.contains("error waiting for nobody GatewayClass to have Accepted condition to be set"),
+        "{text}"
+    );
+    // Nothing of the suite is there: it did not get as far.
+    assert!(cluster.kubectl().get(&["namespace", "gateway-conformance-infra"]).is_err());
+}
