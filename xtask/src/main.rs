@@ -6,6 +6,7 @@
 mod bench;
 mod cluster;
 mod codegen;
+mod conformance;
 mod demo;
 mod image;
 mod setup;
@@ -42,6 +43,8 @@ enum Task {
     Verify(verify::Args),
     /// Builds a real Kubernetes from its Go modules and runs it in network namespaces of this machine
     Cluster(cluster::Args),
+    /// Runs the official conformance suite against a running cluster
+    Conformance(conformance::Args),
     /// Packs static programs as OCI archives, without a container engine
     Image(image::Args),
     /// Checks the rules of the house that compiler and clippy do not know
@@ -69,6 +72,7 @@ fn run(cli: Cli) -> Result<()> {
         Task::Test(args) => test::run(&args, &cli.homes),
         Task::Verify(args) => verify::run(&args),
         Task::Cluster(args) => cluster::run(args),
+        Task::Conformance(args) => conformance::run(&args),
         Task::Image(args) => image::run(&args, &cli.homes),
         Task::Tidy => tidy::run(),
         Task::Bench(args) => bench::run(&args, &cli.homes),
