@@ -76,7 +76,9 @@ pub(super) fn run(
     };
     if !status.success() {
         let text = since(&output.log, start)?;
-        bail!("{title}: {status}; all of it is in {}\n{}", output.log.display(), tail(&text, 20));
+        let said: Vec<&str> = text.lines().filter(|line| packages.is_none() || !is_package(line)).collect();
+        let end = said[said.len().saturating_sub(20)..].join("\n");
+        bail!("{title}: {status}; all of it is in {}\n{end}", output.log.display());
     }
     Ok(())
 }
@@ -90,14 +92,13 @@ fn since(path: &Path, start: u64) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The lines that are import paths; what is downloaded is said in words.
 fn compiled(output: &str) -> usize {
-    output.lines().filter(|line| !line.is_empty() && !line.contains([' ', '#'])).count()
+    output.lines().filter(|line| is_package(line)).count()
 }
 
-fn tail(text: &str, lines: usize) -> String {
-    let all: Vec<&str> = text.lines().collect();
-    all[all.len().saturating_sub(lines)..].join("\n")
+/// Whether the line is an import path; whatever else go has to say is said in words.
+fn is_package(line: &str) -> bool {
+    !line.is_empty() && !line.contains([' ', '#'])
 }
 
 #[cfg(test)]
@@ -123,6 +124,15 @@ mod tests {
         let error = error.unwrap_err().to_string();
         assert!(error.contains("second") && error.contains("two") && !error.contains("one\n"), "{error}");
         assert!(error.contains("exit status: 3"), "{error}");
+    }
+
+    #[test]
+    fn the_names_of_compiled_packages_hide_no_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Output::create(&folder.path().join("log"), &|_| ()).unwrap();
+        let script = "echo './main.go:3: no such thing'; for i in $(seq 30); do echo a/b$i; done; exit 1";
+        let error = run("build", Command::new("sh").args(["-c", script]), &output, Some(31)).unwrap_err();
+        assert!(error.to_string().ends_with("log\n./main.go:3: no such thing"), "{error}");
     }
 
     #[test]
