@@ -5,6 +5,7 @@ pub mod client;
 pub mod ending;
 pub mod io;
 pub mod mirror;
+mod sending;
 pub mod serve;
 pub mod service;
 pub mod stream;

@@ -80,10 +80,13 @@ pub fn admit(parts: &mut Parts, limits: &Limits, policy: &path::Policy) -> Resul
     if parts.method == Method::CONNECT {
         return Err(Reject::Connect);
     }
-    check_framing(&parts.headers, parts.version)?;
-    check_expect(&parts.headers)?;
     authority::settle(parts)?;
     settle_path(parts, policy)?;
+    if hop_by_hop::is_plain(&parts.headers) {
+        return Ok(None);
+    }
+    check_framing(&parts.headers, parts.version)?;
+    check_expect(&parts.headers)?;
     let upgrade = upgrade::take(parts);
     hop_by_hop::strip_request(&mut parts.headers)?;
     Ok(upgrade)

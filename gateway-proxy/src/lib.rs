@@ -13,6 +13,7 @@ pub mod deadline;
 pub mod drain;
 pub mod error;
 pub mod filter;
+pub mod gather;
 pub mod http;
 pub mod hygiene;
 pub mod identity;

@@ -30,7 +30,8 @@ pub struct Upstreams {
 
 /// One backend. Its endpoints keep what is known of them while their address stays.
 pub struct Upstream {
-    backend: RefCell<Arc<Backend>>,
+    /// Counted by requests without touching memory of other cores.
+    backend: RefCell<Rc<Arc<Backend>>>,
     /// The ready ones, or the draining ones when none is ready.
     endpoints: RefCell<Vec<Rc<Endpoint>>>,
 }
@@ -49,7 +50,7 @@ impl Upstreams {
             return Some(held.clone());
         }
         let upstream = Rc::new(Upstream {
-            backend: RefCell::new(backend.clone()),
+            backend: RefCell::new(Rc::new(backend.clone())),
             endpoints: RefCell::new(endpoints(backend, &[])),
         });
         backends.insert(id.clone(), upstream.clone());
@@ -100,7 +101,7 @@ impl Upstreams {
 }
 
 impl Upstream {
-    pub fn backend(&self) -> Arc<Backend> {
+    pub fn backend(&self) -> Rc<Arc<Backend>> {
         self.backend.borrow().clone()
     }
 
@@ -120,7 +121,7 @@ impl Upstream {
         }
         let new = endpoints(backend, &self.endpoints.borrow());
         *self.endpoints.borrow_mut() = new;
-        *self.backend.borrow_mut() = backend.clone();
+        *self.backend.borrow_mut() = Rc::new(backend.clone());
     }
 }
 

@@ -10,8 +10,9 @@ use std::time::Duration;
 use anyhow::Context;
 use arc_swap::Cache;
 use gateway_common::ir::{Family, SocketId};
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::spawn_local;
 use tracing::debug;
 
 use crate::access_log::{AccessLog, WorkerLog};
@@ -155,17 +156,25 @@ impl Handle {
         drain_deadline: Duration,
     ) -> anyhow::Result<Self> {
         let (commands, receiver) = mpsc::unbounded_channel();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .with_context(|| format!("start the runtime of worker {index}"))?;
+        let (started, starting) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || {
-                LocalSet::new()
-                    .block_on(&runtime, Worker::new(index, current, &log, drain_deadline).run(receiver))
+                // Made here, because a local runtime stays on the thread that made it.
+                match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                    Ok(runtime) => {
+                        let _ = started.send(Ok(()));
+                        let worker = Worker::new(index, current, &log, drain_deadline);
+                        runtime.block_on(worker.run(receiver));
+                    }
+                    Err(error) => drop(started.send(Err(error))),
+                }
             })
             .with_context(|| format!("start the thread of worker {index}"))?;
+        starting
+            .recv()
+            .context("the worker's thread")?
+            .with_context(|| format!("start the runtime of worker {index}"))?;
         Ok(Self { commands, thread })
     }
 

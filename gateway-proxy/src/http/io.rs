@@ -11,11 +11,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::timing::Timing;
+use crate::gather::Gathered;
 
 /// A stream whose first bytes were read already.
 pub struct Prefixed {
     read: BytesMut,
-    stream: TcpStream,
+    stream: Gathered,
 }
 
 /// A client's stream.
@@ -32,7 +33,7 @@ pub struct Watched<S> {
 
 impl Prefixed {
     pub fn new(read: BytesMut, stream: TcpStream) -> Self {
-        Self { read, stream }
+        Self { read, stream: Gathered::new(stream) }
     }
 
     /// What was read ahead and is not consumed yet.
@@ -47,11 +48,11 @@ impl Prefixed {
     }
 
     pub fn into_parts(self) -> (BytesMut, TcpStream) {
-        (self.read, self.stream)
+        (self.read, self.stream.into_inner())
     }
 
     pub fn get_ref(&self) -> &TcpStream {
-        &self.stream
+        self.stream.get_ref()
     }
 }
 

@@ -28,10 +28,11 @@ pub fn start(client: &Rc<Client>, held: &Rc<Held>, id: &BackendId, parts: &Parts
 }
 
 async fn send(client: Rc<Client>, held: Rc<Held>, id: BackendId, request: Request<RequestBody>) {
+    let mut request = Some(request);
     let worker = &client.worker;
     let Some(upstream) = worker.upstreams.upstream(&held.view, &id) else { return };
     let terms = Terms { timeouts: &held.gateway.settings.timeouts, client: client.address, vip: client.vip };
-    match exchange::exchange(worker, &upstream, request, &terms).await {
+    match exchange::exchange(worker, &upstream, &mut request, &terms).await {
         Ok(answer) => {
             let mut body = answer.response.into_body();
             while let Some(Ok(_)) = body.frame().await {}

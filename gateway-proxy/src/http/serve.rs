@@ -116,7 +116,8 @@ pub async fn http2(client: Rc<Client>, stream: Stream, limits: &Limits) {
     client.timing.set_multiplexed();
     let service = service_fn(|request| {
         let client = client.clone();
-        async move { Ok::<_, Infallible>(service::answer(client, request).await) }
+        // Boxed, because hyper moves it several times before it runs.
+        Box::pin(async move { Ok::<_, Infallible>(service::answer(client, request).await) })
     });
     let io = TokioIo::new(Watched::new(stream, client.timing.clone()));
     let limit = Duration::from_millis(client.held().gateway.settings.timeouts.body_idle_ms);

@@ -1,32 +1,48 @@
-//! One request, from its header to its answer's.
+//! One request, from its header to its answer's: what is known without waiting for anybody. What follows is
+//! [`Sending`](super::sending::Sending).
 
 use std::rc::Rc;
 use std::time::Duration;
 
+use gateway_common::ir::BackendId;
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
-use tokio::time::Instant;
 
-use super::body::{Expected, Limit, ResponseBody};
+use super::body::ResponseBody;
 use super::client::{Client, Held};
 use super::ending::Ending;
-use super::{mirror, upgrade};
+use super::mirror;
+use super::sending::Sending;
 use crate::access_log::Reason;
-use crate::error::{ConnectError, ExchangeError};
 use crate::filter::{self, Filters, Outcome};
 use crate::hygiene;
 use crate::hygiene::upgrade::Upgrade;
 use crate::route::{self, Found, Rule, Share, host};
-use crate::upstream::body::{ClientBody, Fault, RequestBody};
-use crate::upstream::exchange::{self, Answer, Terms};
+use crate::upstream::body::{ClientBody, RequestBody};
 
 pub type Answered = Response<ResponseBody>;
+
+/// What came of a request before its backend was asked.
+enum Prepared<'a> {
+    Sending(Sending<'a>),
+    Answered(Answered),
+}
 
 /// Answers `request`. Never fails: what goes wrong is a status.
 pub async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Answered {
     let held = client.held();
+    let mut sending = match prepare(&client, &held, request) {
+        Prepared::Sending(sending) => sending,
+        Prepared::Answered(answer) => return answer,
+    };
+    let result = sending.exchange().await;
+    sending.end(result)
+}
+
+/// Not async, because what an async function is given and what it makes of it take room beside each other until its end.
+fn prepare<'a>(client: &'a Rc<Client>, held: &'a Rc<Held>, request: Request<Incoming>) -> Prepared<'a> {
     let (mut parts, body) = request.into_parts();
     let mut ending = Ending::new(client.clone(), held.clone(), &parts);
     let settings = &held.gateway.settings;
@@ -36,16 +52,16 @@ pub async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Answered 
             let too_large = reject.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             ending.reason = if too_large { Reason::HeaderTooLarge } else { Reason::BadRequest };
             ending.detail(reject);
-            return own(ending, reject.status());
+            return Prepared::Answered(own(ending, status(reject.status())));
         }
     };
-    let found = match find(&client, &held, &parts, &mut ending) {
+    let found = match find(client, held, &parts, &mut ending) {
         Ok(found) => found,
-        Err(status) => return own(ending, status),
+        Err(code) => return Prepared::Answered(own(ending, status(code))),
     };
     ending.routed(found.rule);
-    let way = Way { client: &client, held: &held, rule: found.rule, prefix: found.prefix };
-    way.go(parts, body, upgrade, ending).await
+    let way = Way { client, held, rule: found.rule, prefix: found.prefix };
+    way.prepare(parts, body, upgrade, ending)
 }
 
 /// The rule of a request, or the status that it gets instead.
@@ -88,47 +104,42 @@ struct Way<'a> {
     prefix: Option<usize>,
 }
 
-impl Way<'_> {
-    async fn go(
+impl<'a> Way<'a> {
+    fn prepare(
         &self,
         mut parts: Parts,
         body: Incoming,
         upgrade: Option<Upgrade>,
         mut ending: Ending,
-    ) -> Answered {
+    ) -> Prepared<'a> {
         let mut mirrors = Vec::new();
         if let Some(answer) = self.filter(&self.rule.filters, &mut parts, &mut mirrors) {
             ending.reason = Reason::Filter;
-            return self.respond(answer, None, ending);
+            return Prepared::Answered(respond(self.rule, None, answer, ending));
         }
         let Some(share) = self.rule.backends.choose(|total| fastrand::u64(..total)) else {
             ending.reason = Reason::NoBackend;
-            return self.respond(status(StatusCode::INTERNAL_SERVER_ERROR), None, ending);
+            let answer = status(StatusCode::INTERNAL_SERVER_ERROR);
+            return Prepared::Answered(respond(self.rule, None, answer, ending));
         };
         if let Some(answer) = self.filter(&share.filters, &mut parts, &mut mirrors) {
             ending.reason = Reason::Filter;
-            return self.respond(answer, Some(share), ending);
+            return Prepared::Answered(respond(self.rule, Some(share), answer, ending));
         }
         let trusted = &self.held.gateway.settings.trusted_proxies;
         self.held.identity.apply(&mut parts.headers, trusted);
         let bodiless = parts.method == Method::HEAD;
         let request = self.outgoing(parts, body, upgrade.as_ref(), &mirrors, &mut ending);
-        match self.exchange(share, request, &mut ending).await {
-            Ok((answer, limit)) => {
-                let body = Expected { limit, bodiless };
-                self.pass(answer, body, share, upgrade.as_ref(), ending)
-            }
-            Err((code, reason)) => {
-                let fault = ending.received.as_ref().and_then(|progress| progress.fault.get());
-                let (code, reason) = match fault {
-                    Some(Fault::Idle) => (StatusCode::REQUEST_TIMEOUT, Reason::BodyTimeout),
-                    Some(Fault::Client) => (StatusCode::BAD_REQUEST, Reason::ClientAbort),
-                    None => (code, reason),
-                };
-                ending.reason = reason;
-                self.respond(status(code), Some(share), ending)
-            }
-        }
+        Prepared::Sending(Sending {
+            client: self.client,
+            held: self.held,
+            rule: self.rule,
+            share,
+            upgrade,
+            bodiless,
+            request: Some(request),
+            ending,
+        })
     }
 
     /// Applies filters to the request; Some: they answer it.
@@ -136,7 +147,7 @@ impl Way<'_> {
         &self,
         filters: &'f Filters,
         parts: &mut Parts,
-        mirrors: &mut Vec<&'f gateway_common::ir::BackendId>,
+        mirrors: &mut Vec<&'f BackendId>,
     ) -> Option<Response<()>> {
         if filters.is_empty() {
             return None;
@@ -162,7 +173,7 @@ impl Way<'_> {
         mut parts: Parts,
         body: Incoming,
         upgrade: Option<&Upgrade>,
-        mirrors: &[&gateway_common::ir::BackendId],
+        mirrors: &[&BackendId],
         ending: &mut Ending,
     ) -> Request<RequestBody> {
         parts.version = Version::HTTP_11;
@@ -183,154 +194,45 @@ impl Way<'_> {
         }
         Request::from_parts(parts, body)
     }
-
-    async fn exchange(
-        &self,
-        share: &Share,
-        request: Request<RequestBody>,
-        ending: &mut Ending,
-    ) -> Result<(Answer, Option<Limit>), (StatusCode, Reason)> {
-        let worker = &self.client.worker;
-        let id = share.backend.as_ref().ok_or((StatusCode::INTERNAL_SERVER_ERROR, Reason::NoBackend))?;
-        ending.backend(id);
-        let upstream = worker.upstreams.upstream(&self.held.view, id);
-        let upstream = upstream.ok_or((StatusCode::INTERNAL_SERVER_ERROR, Reason::NoBackend))?;
-        let terms = Terms {
-            timeouts: &self.held.gateway.settings.timeouts,
-            client: self.client.address,
-            vip: self.client.vip,
-        };
-        let exchange = exchange::exchange(worker, &upstream, request, &terms);
-        let limit = self.limit();
-        let result = match limit {
-            None => exchange.await,
-            Some((at, reason)) => match tokio::time::timeout_at(at, exchange).await {
-                Ok(result) => result,
-                Err(_) => return Err((StatusCode::GATEWAY_TIMEOUT, reason)),
-            },
-        };
-        match result {
-            Ok(answer) => {
-                ending.endpoint(answer.hold.lease.address());
-                let limit =
-                    limit.map(|(at, reason)| Limit { sleep: Box::pin(tokio::time::sleep_until(at)), reason });
-                Ok((answer, limit))
-            }
-            Err(error) => {
-                ending.detail(&error);
-                Err(verdict(&error))
-            }
-        }
-    }
-
-    /// The earlier of the rule's two timeouts.
-    fn limit(&self) -> Option<(Instant, Reason)> {
-        let request = self.rule.request_timeout.map(|limit| (limit, Reason::RequestTimeout));
-        let backend = self.rule.backend_timeout.map(|limit| (limit, Reason::BackendTimeout));
-        let (limit, reason) = request.into_iter().chain(backend).min_by_key(|(limit, _)| *limit)?;
-        Some((Instant::now() + limit, reason))
-    }
-
-    /// The backend's answer as the client gets it.
-    fn pass(
-        &self,
-        answer: Answer,
-        expected: Expected,
-        share: &Share,
-        upgrade: Option<&Upgrade>,
-        mut ending: Ending,
-    ) -> Answered {
-        let (mut parts, incoming) = answer.response.into_parts();
-        let status_code = parts.status;
-        if status_code == StatusCode::SWITCHING_PROTOCOLS {
-            let granted = upgrade.is_some_and(|upgrade| upgrade.is_granted(status_code, &parts.headers));
-            return match answer.hold.upgraded().filter(|_| granted) {
-                Some((stream, lease)) => {
-                    hygiene::clean_response(&mut parts.headers);
-                    self.response_filters(share, &mut parts.headers);
-                    if let Some(upgrade) = upgrade {
-                        upgrade.ask(&mut parts.headers);
-                    }
-                    self.client.upgrade.set(Some(upgrade::Pending { stream, lease }));
-                    ending.status = Some(status_code);
-                    ending.reason = Reason::Ok;
-                    Response::from_parts(parts, ResponseBody::empty(ending))
-                }
-                None => {
-                    ending.reason = Reason::UpstreamInvalid;
-                    self.respond(status(StatusCode::BAD_GATEWAY), Some(share), ending)
-                }
-            };
-        }
-        hygiene::clean_response(&mut parts.headers);
-        self.response_filters(share, &mut parts.headers);
-        parts.version = Version::HTTP_11;
-        parts.extensions.clear();
-        ending.status = Some(status_code);
-        ending.reason = Reason::Ok;
-        let draining = self.client.drain.is_draining();
-        let mut response =
-            Response::from_parts(parts, ResponseBody::from_backend(incoming, answer.hold, expected, ending));
-        if draining {
-            close_after(&mut response);
-        }
-        response
-    }
-
-    /// An answer of the proxy's own.
-    fn respond(&self, answer: Response<()>, share: Option<&Share>, mut ending: Ending) -> Answered {
-        let (mut parts, ()) = answer.into_parts();
-        match share {
-            Some(share) => self.response_filters(share, &mut parts.headers),
-            None => self.rule.filters.response(&mut parts.headers),
-        }
-        ending.status = Some(parts.status);
-        let draining = self.client.drain.is_draining();
-        let mut response = Response::from_parts(parts, ResponseBody::empty(ending));
-        if draining {
-            close_after(&mut response);
-        }
-        response
-    }
-
-    fn response_filters(&self, share: &Share, headers: &mut http::HeaderMap) {
-        share.filters.response(headers);
-        self.rule.filters.response(headers);
-    }
 }
 
-/// An answer to a request that came to no rule.
-fn own(mut ending: Ending, code: StatusCode) -> Answered {
-    ending.status = Some(code);
+/// An answer of the proxy's own to a request that came to a rule, or to one of its shares.
+pub(super) fn respond(
+    rule: &Rule,
+    share: Option<&Share>,
+    mut answer: Response<()>,
+    ending: Ending,
+) -> Answered {
+    match share {
+        Some(share) => response_filters(rule, share, answer.headers_mut()),
+        None => rule.filters.response(answer.headers_mut()),
+    }
+    own(ending, answer)
+}
+
+pub(super) fn response_filters(rule: &Rule, share: &Share, headers: &mut http::HeaderMap) {
+    share.filters.response(headers);
+    rule.filters.response(headers);
+}
+
+/// An answer of the proxy's own.
+fn own(mut ending: Ending, answer: Response<()>) -> Answered {
+    ending.status = Some(answer.status());
     let draining = ending.client.drain.is_draining();
-    let (parts, ()) = status(code).into_parts();
-    let mut response = Response::from_parts(parts, ResponseBody::empty(ending));
+    let mut response = answer.map(|()| ResponseBody::empty(ending));
     if draining {
         close_after(&mut response);
     }
     response
 }
 
-fn status(code: StatusCode) -> Response<()> {
+pub(super) fn status(code: StatusCode) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = code;
     response
 }
 
 /// HTTP/1.1 closes by it; HTTP/2 has GOAWAY, and hyper drops the field.
-fn close_after(response: &mut Answered) {
+pub(super) fn close_after(response: &mut Answered) {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-}
-
-fn verdict(error: &ExchangeError) -> (StatusCode, Reason) {
-    match error {
-        ExchangeError::Connect(error) => {
-            let missing = matches!(error, ConnectError::NoBackend | ConnectError::Unresolved);
-            let code =
-                if missing { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::SERVICE_UNAVAILABLE };
-            (code, error.reason())
-        }
-        ExchangeError::Sent(error) if error.is_parse() => (StatusCode::BAD_GATEWAY, Reason::UpstreamInvalid),
-        ExchangeError::Sent(_) => (StatusCode::BAD_GATEWAY, Reason::UpstreamReset),
-    }
 }

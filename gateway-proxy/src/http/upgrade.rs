@@ -26,7 +26,7 @@ where
 {
     let Pending { stream: upgraded, lease } = pending;
     let Ok(upgraded) = upgraded.await else { return };
-    let mut backend = TokioIo::into_inner(upgraded.io);
+    let mut backend = TokioIo::into_inner(upgraded.io).into_inner();
     client.timing.enter(Phase::Stream);
     let copied = async {
         backend.write_all_buf(&mut read).await?;

@@ -14,9 +14,29 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Fields by which a message is delimited or its connection is governed. Nobody but the proxy writes them.
+static FRAMING: [HeaderName; 9] = [
+    CONNECTION,
+    CONTENT_LENGTH,
+    TRANSFER_ENCODING,
+    TE,
+    TRAILER,
+    UPGRADE,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    HTTP2_SETTINGS,
+];
+/// Of one connection, never of the message.
+static OWN: [HeaderName; 6] =
+    [CONNECTION, TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS];
+static MUST_ARRIVE: [HeaderName; 6] = [AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, SET_COOKIE];
+
 pub fn is_framing(name: &HeaderName) -> bool {
-    [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, TE, TRAILER, UPGRADE].contains(name)
-        || [KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS].contains(name)
+    FRAMING.contains(name)
+}
+
+/// Whether no field delimits the message, governs the connection or is answered by the proxy: nothing to check or strip.
+pub(super) fn is_plain(headers: &HeaderMap) -> bool {
+    !headers.keys().any(|name| is_framing(name) || *name == EXPECT)
 }
 
 /// `TE: trailers` stays, because gRPC asks for it.
@@ -53,7 +73,7 @@ pub(super) fn strip_response(headers: &mut HeaderMap) {
 }
 
 fn strip(headers: &mut HeaderMap) {
-    for name in [CONNECTION, TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS] {
+    for name in &OWN {
         headers.remove(name);
     }
 }
@@ -71,13 +91,16 @@ pub(super) fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
 /// The fields that Connection names; what is not a field name is an option without one.
 fn named(headers: &HeaderMap) -> Vec<HeaderName> {
     let values = headers.get_all(CONNECTION).iter();
-    values.flat_map(tokens).filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok()).collect()
+    // No fields, or one that goes in any case.
+    let option =
+        |token: &&str| ["keep-alive", "close"].iter().any(|option| token.eq_ignore_ascii_case(option));
+    let tokens = values.flat_map(tokens).filter(|token| !option(token));
+    tokens.filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok()).collect()
 }
 
 /// Dropping one of these on a client's word would change what the request is or whose it is.
 fn must_arrive(name: &HeaderName) -> bool {
-    [AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HOST, SET_COOKIE].contains(name)
-        || identity::is_spoofable(name.as_str())
+    MUST_ARRIVE.contains(name) || identity::is_spoofable(name.as_str())
 }
 
 fn is_trailers(token: &str) -> bool {

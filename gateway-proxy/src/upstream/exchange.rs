@@ -8,7 +8,6 @@ use std::time::Duration;
 use gateway_common::ir::{BackendProtocol, TimeoutSettings};
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::TrySendError;
 use tokio::sync::oneshot;
 
 use super::Upstream;
@@ -81,11 +80,12 @@ impl Hold {
     }
 }
 
-/// Sends `request` to an endpoint of `upstream`, until one answers or the request is spent.
+/// Sends `request` to an endpoint of `upstream`, until one answers or the request is spent. By reference, because what an
+/// async function is given takes room of its own in it.
 pub async fn exchange(
     worker: &Worker,
     upstream: &Upstream,
-    mut request: Request<RequestBody>,
+    request: &mut Option<Request<RequestBody>>,
     terms: &Terms<'_>,
 ) -> Result<Answer, ExchangeError> {
     let backend = upstream.backend();
@@ -107,29 +107,35 @@ pub async fn exchange(
                 continue;
             }
         };
-        let replay = connection.is_reused().then(|| replay(&request)).flatten();
-        match send(&mut connection, request).await {
+        let Some(sent) = request.take() else { break };
+        if connection.is_reused() {
+            *request = replay(&sent);
+        }
+        let result = match &mut connection {
+            Connection::Http1 { connection, .. } => connection.sender.try_send_request(sent).await,
+            Connection::Http2(stream) => stream.sender().try_send_request(sent).await,
+        };
+        match result {
             Ok(response) => {
                 backend.metrics.of(worker.index).requests.increment();
                 let idle = Duration::from_millis(terms.timeouts.upstream_idle_ms);
                 return Ok(Answer { response, hold: Hold { lease, connection, idle } });
             }
-            Err(mut error) => match error.take_message().or(replay) {
-                Some(unsent) => {
-                    request = unsent;
-                    stale += 1;
-                    if stale > STALE {
-                        let source = io::ErrorKind::ConnectionReset.into();
-                        tried.push(lease.address());
-                        last = Some(ConnectError::Failed {
-                            backend: backend.id.clone(),
-                            address: lease.address(),
-                            source,
-                        });
-                    }
+            Err(mut error) => {
+                if let Some(unsent) = error.take_message() {
+                    *request = Some(unsent);
                 }
-                None => return Err(ExchangeError::Sent(error.into_error())),
-            },
+                if request.is_none() {
+                    return Err(ExchangeError::Sent(error.into_error()));
+                }
+                stale += 1;
+                if stale > STALE {
+                    let source = io::ErrorKind::ConnectionReset.into();
+                    tried.push(lease.address());
+                    let backend = backend.id.clone();
+                    last = Some(ConnectError::Failed { backend, address: lease.address(), source });
+                }
+            }
         }
     }
     let none = || ConnectError::NoEndpoint(backend.id.clone());
@@ -201,16 +207,6 @@ async fn connect(
                 };
             }
         }
-    }
-}
-
-async fn send(
-    connection: &mut Connection,
-    request: Request<RequestBody>,
-) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
-    match connection {
-        Connection::Http1 { connection, .. } => connection.sender.try_send_request(request).await,
-        Connection::Http2(stream) => stream.sender().try_send_request(request).await,
     }
 }
 

@@ -18,6 +18,7 @@ use tracing::debug;
 use super::body::RequestBody;
 use super::connect::Connected;
 use super::pool::{Http1, Http2};
+use crate::gather::Gathered;
 
 /// Spawns hyper's futures on the worker's own thread. hyper reads frames in one of them, and tells nobody about settings:
 /// who waits for them leaves a waker here.
@@ -55,7 +56,7 @@ where
 pub async fn http1(Connected { stream, open }: Connected) -> hyper::Result<Http1> {
     let (sender, mut connection) = http1::Builder::new()
         .max_buf_size(HTTP1_BUFFER)
-        .handshake::<_, RequestBody>(TokioIo::new(stream))
+        .handshake::<_, RequestBody>(TokioIo::new(Gathered::new(stream)))
         .await?;
     let (leave, upgraded) = oneshot::channel();
     spawn_local(async move {
@@ -79,7 +80,7 @@ pub async fn http2(Connected { stream, open }: Connected, limit: Duration) -> io
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
         .max_send_buf_size(HTTP2_SEND_BUFFER)
         .initial_max_send_streams(0)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(Gathered::new(stream)))
         .await
         .map_err(io::Error::other)?;
     let room = Rc::new(Cell::new(connection.current_max_send_streams()));

@@ -5,13 +5,13 @@ use std::rc::Rc;
 
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 
 use super::body::RequestBody;
+use crate::gather::Gathered;
 
 /// What a connection that was upgraded leaves: its stream and what was read of it.
-pub type Upgraded = http1::Parts<TokioIo<TcpStream>>;
+pub type Upgraded = http1::Parts<TokioIo<Gathered>>;
 
 /// An HTTP/1.1 connection; answers one request at a time.
 pub struct Http1 {

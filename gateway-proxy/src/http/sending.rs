@@ -1,0 +1,148 @@
+//! A request on its way to a backend, and the answer on its way to the client.
+
+use std::pin::pin;
+use std::rc::Rc;
+
+use http::response::Parts;
+use http::{Request, Response, StatusCode, Version};
+use tokio::time::Instant;
+
+use super::body::{Expected, Limit, ResponseBody};
+use super::client::{Client, Held};
+use super::ending::Ending;
+use super::service::{Answered, close_after, respond, response_filters, status};
+use super::upgrade;
+use crate::access_log::Reason;
+use crate::error::{ConnectError, ExchangeError};
+use crate::hygiene;
+use crate::hygiene::upgrade::Upgrade;
+use crate::route::{Rule, Share};
+use crate::upstream::body::{Fault, RequestBody};
+use crate::upstream::exchange::{self, Answer, Hold, Terms};
+
+pub(super) struct Sending<'a> {
+    pub(super) client: &'a Rc<Client>,
+    pub(super) held: &'a Rc<Held>,
+    pub(super) rule: &'a Rule,
+    pub(super) share: &'a Share,
+    pub(super) upgrade: Option<Upgrade>,
+    /// The answer has no body, whatever the backend sends.
+    pub(super) bodiless: bool,
+    /// Taken when it is sent.
+    pub(super) request: Option<Request<RequestBody>>,
+    pub(super) ending: Ending,
+}
+
+type Exchanged = Result<(Answer, Option<Limit>), (StatusCode, Reason)>;
+
+impl Sending<'_> {
+    /// Asks the backend.
+    pub(super) async fn exchange(&mut self) -> Exchanged {
+        let worker = &self.client.worker;
+        let id = self.share.backend.as_ref().ok_or((StatusCode::INTERNAL_SERVER_ERROR, Reason::NoBackend))?;
+        self.ending.backend(id);
+        let upstream = worker.upstreams.upstream(&self.held.view, id);
+        let upstream = upstream.ok_or((StatusCode::INTERNAL_SERVER_ERROR, Reason::NoBackend))?;
+        let terms = Terms {
+            timeouts: &self.held.gateway.settings.timeouts,
+            client: self.client.address,
+            vip: self.client.vip,
+        };
+        let limit = self.limit();
+        // In one place, whether there is a limit or not.
+        let mut exchange = pin!(exchange::exchange(worker, &upstream, &mut self.request, &terms));
+        let result = match limit {
+            None => exchange.await,
+            Some((at, reason)) => match tokio::time::timeout_at(at, exchange.as_mut()).await {
+                Ok(result) => result,
+                Err(_) => return Err((StatusCode::GATEWAY_TIMEOUT, reason)),
+            },
+        };
+        match result {
+            Ok(answer) => {
+                self.ending.endpoint(answer.hold.lease.address());
+                let limit =
+                    limit.map(|(at, reason)| Limit { sleep: Box::pin(tokio::time::sleep_until(at)), reason });
+                Ok((answer, limit))
+            }
+            Err(error) => {
+                self.ending.detail(&error);
+                Err(verdict(&error))
+            }
+        }
+    }
+
+    /// What the client gets.
+    pub(super) fn end(mut self, exchanged: Exchanged) -> Answered {
+        match exchanged {
+            Ok((answer, limit)) => self.pass(answer, limit),
+            Err((code, reason)) => {
+                let fault = self.ending.received.as_ref().and_then(|progress| progress.fault.get());
+                let (code, reason) = match fault {
+                    Some(Fault::Idle) => (StatusCode::REQUEST_TIMEOUT, Reason::BodyTimeout),
+                    Some(Fault::Client) => (StatusCode::BAD_REQUEST, Reason::ClientAbort),
+                    None => (code, reason),
+                };
+                self.ending.reason = reason;
+                respond(self.rule, Some(self.share), status(code), self.ending)
+            }
+        }
+    }
+
+    /// The earlier of the rule's two timeouts.
+    fn limit(&self) -> Option<(Instant, Reason)> {
+        let request = self.rule.request_timeout.map(|limit| (limit, Reason::RequestTimeout));
+        let backend = self.rule.backend_timeout.map(|limit| (limit, Reason::BackendTimeout));
+        let (limit, reason) = request.into_iter().chain(backend).min_by_key(|(limit, _)| *limit)?;
+        Some((Instant::now() + limit, reason))
+    }
+
+    /// The backend's answer as the client gets it.
+    fn pass(mut self, answer: Answer, limit: Option<Limit>) -> Answered {
+        let (mut parts, incoming) = answer.response.into_parts();
+        self.ending.status = Some(parts.status);
+        self.ending.reason = Reason::Ok;
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            return self.switch(parts, answer.hold);
+        }
+        hygiene::clean_response(&mut parts.headers);
+        response_filters(self.rule, self.share, &mut parts.headers);
+        parts.version = Version::HTTP_11;
+        parts.extensions.clear();
+        let draining = self.client.drain.is_draining();
+        let expected = Expected { limit, bodiless: self.bodiless };
+        let body = ResponseBody::from_backend(incoming, answer.hold, expected, self.ending);
+        let mut response = Response::from_parts(parts, body);
+        if draining {
+            close_after(&mut response);
+        }
+        response
+    }
+
+    /// The connection becomes what the client asked for and the backend granted.
+    fn switch(mut self, mut parts: Parts, hold: Hold) -> Answered {
+        let upgrade = self.upgrade.filter(|upgrade| upgrade.is_granted(parts.status, &parts.headers));
+        let Some((upgrade, (stream, lease))) = upgrade.zip(hold.upgraded()) else {
+            self.ending.reason = Reason::UpstreamInvalid;
+            return respond(self.rule, Some(self.share), status(StatusCode::BAD_GATEWAY), self.ending);
+        };
+        hygiene::clean_response(&mut parts.headers);
+        response_filters(self.rule, self.share, &mut parts.headers);
+        upgrade.ask(&mut parts.headers);
+        self.client.upgrade.set(Some(upgrade::Pending { stream, lease }));
+        Response::from_parts(parts, ResponseBody::empty(self.ending))
+    }
+}
+
+fn verdict(error: &ExchangeError) -> (StatusCode, Reason) {
+    match error {
+        ExchangeError::Connect(error) => {
+            let missing = matches!(error, ConnectError::NoBackend | ConnectError::Unresolved);
+            let code =
+                if missing { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::SERVICE_UNAVAILABLE };
+            (code, error.reason())
+        }
+        ExchangeError::Sent(error) if error.is_parse() => (StatusCode::BAD_GATEWAY, Reason::UpstreamInvalid),
+        ExchangeError::Sent(_) => (StatusCode::BAD_GATEWAY, Reason::UpstreamReset),
+    }
+}
