@@ -2,6 +2,7 @@
 
 mod crash;
 mod dispatch;
+pub mod spread;
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -13,7 +14,9 @@ use bytes::BytesMut;
 use gateway_common::ir::{GatewayId, PortProtocol};
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
-use tracing::debug;
+use tracing::{debug, warn};
+
+use spread::{Arrived, Place};
 
 use crate::access_log::Reason;
 use crate::connections::{Handle, Protocol};
@@ -42,31 +45,57 @@ pub struct Accepted {
     pub permit: Permit,
 }
 
-/// One of the connections that a Gateway may have.
-pub struct Permit(Arc<AtomicU32>);
+/// One of the connections that a Gateway may have, on its worker.
+pub struct Permit {
+    open: Arc<AtomicU32>,
+    _place: Place,
+}
 
 impl Permit {
-    fn take(gateway: &Gateway) -> Option<Self> {
+    fn take(gateway: &Gateway, place: Place) -> Option<Self> {
         let open = gateway.open.fetch_add(1, Ordering::Relaxed);
-        let permit = Self(gateway.open.clone());
+        let permit = Self { open: gateway.open.clone(), _place: place };
         (open < gateway.settings.limits.connections).then_some(permit)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Takes a connection in: closes it when it has no listener or is one too many, serves it in its own task otherwise.
+/// Takes in a connection that this worker accepted; another one may serve it.
 pub fn begin(worker: &Rc<Worker>, gateway: &GatewayId, stream: TcpStream, peer: SocketAddr) {
+    let place = worker.spread.place(worker.index);
+    if place.worker() == worker.index {
+        return serve(worker, gateway, stream, peer, place);
+    }
+    // Fails for a stream that is broken already.
+    let Ok(stream) = stream.into_std() else { return };
+    let arrived = Arrived { gateway: gateway.clone(), stream, peer, place };
+    if let Err(arrived) = arrived.hand_over(worker.index) {
+        arrive(worker, arrived);
+    }
+}
+
+/// Takes in a connection that another worker accepted.
+pub fn arrive(worker: &Rc<Worker>, arrived: Arrived) {
+    let Arrived { gateway, stream, peer, place } = arrived;
+    match TcpStream::from_std(stream) {
+        Ok(stream) => serve(worker, &gateway, stream, peer, place),
+        Err(error) => warn!(%gateway, %error, "connection lost between workers"),
+    }
+}
+
+/// Closes a connection when it has no listener or is one too many, serves it in its own task otherwise.
+fn serve(worker: &Rc<Worker>, gateway: &GatewayId, stream: TcpStream, peer: SocketAddr, place: Place) {
     let Ok(vip) = stream.local_addr() else { return };
     let vip = SocketAddr::new(vip.ip().to_canonical(), vip.port());
     let view = worker.view();
     let Some(gateway) = view.gateway(gateway) else { return };
     let Some(port) = gateway.stream_port(vip.port()) else { return };
-    let Some(permit) = Permit::take(gateway) else {
+    let Some(permit) = Permit::take(gateway, place) else {
         port.metrics.of(worker.index).end(Reason::Limit);
         debug!(gateway = %gateway.id, "connection limit reached");
         return;

@@ -25,9 +25,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         Writer::start(config.access_log.clone(), config.access_log_query).context("open the access log")?;
     let metrics = Arc::new(Metrics::new(config.worker_count()));
     let current = Arc::new(ArcSwap::from_pointee(Snapshot::empty(metrics.clone())));
-    let workers = (0..config.worker_count())
-        .map(|index| worker::Handle::start(index, current.clone(), log.clone(), config.drain_deadline))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let workers = worker::Handle::start(config.worker_count(), &current, &log, config.drain_deadline)?;
     let facts = Arc::new(Facts::new(log.counts()));
     drop(log);
     let asked = workers.iter().map(|worker| worker.commands.clone()).collect();

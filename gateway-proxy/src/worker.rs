@@ -15,6 +15,8 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 use tracing::debug;
 
+use crate::accept;
+use crate::accept::spread::{Arrived, Spread};
 use crate::access_log::{AccessLog, WorkerLog};
 use crate::admin::Question;
 use crate::connections::Connections;
@@ -32,6 +34,7 @@ pub struct Worker {
     pub drains: Drains,
     pub upstreams: Upstreams,
     pub connections: Rc<Connections>,
+    pub spread: Arc<Spread>,
     pub log: WorkerLog,
     pub udp: udp::Tables,
     /// What connections get to finish when their listener is removed or the process ends.
@@ -68,8 +71,17 @@ pub struct Handle {
     thread: JoinHandle<()>,
 }
 
+/// What a worker is made of beside its index.
+struct Shared {
+    current: Current,
+    log: AccessLog,
+    drain_deadline: Duration,
+    spread: Arc<Spread>,
+}
+
 impl Worker {
-    pub fn new(index: usize, current: Current, log: &AccessLog, drain_deadline: Duration) -> Rc<Self> {
+    fn new(index: usize, shared: Shared) -> Rc<Self> {
+        let Shared { current, log, drain_deadline, spread } = shared;
         let view = Rc::new(current.load_full());
         let deadlines = Deadlines::new();
         Rc::new(Self {
@@ -78,6 +90,7 @@ impl Worker {
             deadlines,
             drains: Drains::default(),
             connections: Connections::new(index),
+            spread,
             log: log.worker(),
             udp: udp::Tables::default(),
             drain_deadline: Cell::new(drain_deadline),
@@ -97,7 +110,11 @@ impl Worker {
         view.clone()
     }
 
-    async fn run(self: Rc<Self>, mut commands: mpsc::UnboundedReceiver<Command>) {
+    async fn run(
+        self: Rc<Self>,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+        mut arrivals: mpsc::UnboundedReceiver<Arrived>,
+    ) {
         let mut listening = Listening::default();
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -121,12 +138,19 @@ impl Worker {
                         ended.arm(deadline + 2 * SWEEP);
                     }
                 },
+                Some(arrived) = arrivals.recv() => accept::arrive(&self, arrived),
                 _ = sweep.tick() => {
                     self.deadlines.sweep();
                     self.upstreams.sweep();
                     self.log.flush();
                     let open = self.drains.open();
                     if self.drains.is_draining() && (open == 0 || ended.is_over()) {
+                        // From here on the others keep what they accept; what is under way is still to be served.
+                        arrivals.close();
+                        if let Ok(arrived) = arrivals.try_recv() {
+                            accept::arrive(&self, arrived);
+                            continue;
+                        }
                         debug!(worker = self.index, open, "drained");
                         return;
                     }
@@ -149,12 +173,23 @@ impl Worker {
 }
 
 impl Handle {
+    /// Starts `count` workers, each on a thread of its own.
     pub fn start(
-        index: usize,
-        current: Current,
-        log: AccessLog,
+        count: usize,
+        current: &Current,
+        log: &AccessLog,
         drain_deadline: Duration,
-    ) -> anyhow::Result<Self> {
+    ) -> anyhow::Result<Vec<Self>> {
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+        let spread = Spread::new(senders);
+        let one = |(index, arrivals)| {
+            let (current, log, spread) = (current.clone(), log.clone(), spread.clone());
+            Self::one(index, arrivals, Shared { current, log, drain_deadline, spread })
+        };
+        receivers.into_iter().enumerate().map(one).collect()
+    }
+
+    fn one(index: usize, arrivals: mpsc::UnboundedReceiver<Arrived>, shared: Shared) -> anyhow::Result<Self> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let (started, starting) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
@@ -164,17 +199,14 @@ impl Handle {
                 match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
                     Ok(runtime) => {
                         let _ = started.send(Ok(()));
-                        let worker = Worker::new(index, current, &log, drain_deadline);
-                        runtime.block_on(worker.run(receiver));
+                        runtime.block_on(Worker::new(index, shared).run(receiver, arrivals));
                     }
                     Err(error) => drop(started.send(Err(error))),
                 }
             })
             .with_context(|| format!("start the thread of worker {index}"))?;
-        starting
-            .recv()
-            .context("the worker's thread")?
-            .with_context(|| format!("start the runtime of worker {index}"))?;
+        let starting = starting.recv().with_context(|| format!("the thread of worker {index} ended"))?;
+        starting.with_context(|| format!("start the runtime of worker {index}"))?;
         Ok(Self { commands, thread })
     }
 

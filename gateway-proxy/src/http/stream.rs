@@ -2,7 +2,6 @@
 //! connection's own watch sees only a client that reads nothing at all.
 
 use std::future::poll_fn;
-use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -43,12 +42,13 @@ where
 }
 
 /// Does the work of a stream, and drops it when the client is overdue, which resets the stream.
-async fn watched(work: impl Future<Output = ()>, streams: Streams) {
-    let mut work = pin!(work);
+fn watched(work: impl Future<Output = ()>, streams: Streams) -> impl Future<Output = ()> {
+    // Boxed, because the runtime moves what it is given several times.
+    let mut work = Box::pin(work);
     let mut flow = Flow::Inward;
     // Made when the client is waited for, which few streams do.
     let mut stuck = None;
-    poll_fn(|cx| {
+    poll_fn(move |cx| {
         let now = &streams.client.flow;
         // The body of the answer, somewhere in the work, says what becomes of it.
         now.set(if flow == Flow::Inward { Flow::Inward } else { Flow::Stuck });
@@ -70,7 +70,6 @@ async fn watched(work: impl Future<Output = ()>, streams: Streams) {
             }
         }
     })
-    .await;
 }
 
 impl Streams {
