@@ -1,6 +1,5 @@
 //! A client's connection: which HTTP it speaks, and hyper's half of it, until it ends, drains or times out.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -63,10 +62,7 @@ pub async fn is_http2(stream: &mut Prefixed) -> std::io::Result<Option<bool>> {
 pub async fn http1(client: Rc<Client>, stream: Stream, limits: &Limits) {
     client.entry.protocol.set(Protocol::Http1);
     // Boxed, because only then hyper gives the stream of an upgraded connection back.
-    let service = service_fn(|request| {
-        let client = client.clone();
-        Box::pin(async move { Ok::<_, Infallible>(service::answer(client, request).await) })
-    });
+    let service = service_fn(|request| Box::pin(service::answer(client.clone(), request)));
     let mut builder = http1::Builder::new();
     builder
         .half_close(true)
@@ -114,11 +110,8 @@ pub async fn http1(client: Rc<Client>, stream: Stream, limits: &Limits) {
 pub async fn http2(client: Rc<Client>, stream: Stream, limits: &Limits) {
     client.entry.protocol.set(Protocol::Http2);
     client.timing.set_multiplexed();
-    let service = service_fn(|request| {
-        let client = client.clone();
-        // Boxed, because hyper moves it several times before it runs.
-        Box::pin(async move { Ok::<_, Infallible>(service::answer(client, request).await) })
-    });
+    // Boxed, because hyper moves it several times before it runs.
+    let service = service_fn(|request| Box::pin(service::answer(client.clone(), request)));
     let io = TokioIo::new(Watched::new(stream, client.timing.clone()));
     let limit = Duration::from_millis(client.held().gateway.settings.timeouts.body_idle_ms);
     let streams = Streams { client: client.clone(), limit };

@@ -1,6 +1,7 @@
 //! One request, from its header to its answer's: what is known without waiting for anybody. What follows is
 //! [`Sending`](super::sending::Sending).
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -31,14 +32,14 @@ enum Prepared<'a> {
 }
 
 /// Answers `request`. Never fails: what goes wrong is a status.
-pub async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Answered {
+pub async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Result<Answered, Infallible> {
     let held = client.held();
     let mut sending = match prepare(&client, &held, request) {
         Prepared::Sending(sending) => sending,
-        Prepared::Answered(answer) => return answer,
+        Prepared::Answered(answer) => return Ok(answer),
     };
     let result = sending.exchange().await;
-    sending.end(result)
+    Ok(sending.end(result))
 }
 
 /// Not async, because what an async function is given and what it makes of it take room beside each other until its end.

@@ -90,15 +90,14 @@ pub(super) fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
 
 /// The fields that Connection names; what is not a field name is an option without one.
 fn named(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(CONNECTION).iter();
-    // No fields, or one that goes in any case.
-    let option =
-        |token: &&str| ["keep-alive", "close"].iter().any(|option| token.eq_ignore_ascii_case(option));
-    let tokens = values.flat_map(tokens).filter(|token| !option(token));
-    tokens.filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok()).collect()
+    // Options that name no field, or one that goes in any case; nearly all values are one of them.
+    let option = |value: &&HeaderValue| {
+        [&b"keep-alive"[..], b"close"].iter().any(|option| value.as_bytes().eq_ignore_ascii_case(option))
+    };
+    let values = headers.get_all(CONNECTION).iter().filter(|value| !option(value));
+    values.flat_map(tokens).filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok()).collect()
 }
 
-/// Dropping one of these on a client's word would change what the request is or whose it is.
 fn must_arrive(name: &HeaderName) -> bool {
     MUST_ARRIVE.contains(name) || identity::is_spoofable(name.as_str())
 }
