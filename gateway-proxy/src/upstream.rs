@@ -28,10 +28,12 @@ pub struct Upstreams {
     backends: RefCell<std::collections::HashMap<BackendId, Rc<Upstream>, foldhash::fast::RandomState>>,
 }
 
+/// A backend as a worker's requests hold it: counted without touching memory of other cores.
+pub type Shared = Rc<Arc<Backend>>;
+
 /// One backend. Its endpoints keep what is known of them while their address stays.
 pub struct Upstream {
-    /// Counted by requests without touching memory of other cores.
-    backend: RefCell<Rc<Arc<Backend>>>,
+    backend: RefCell<Shared>,
     /// The ready ones, or the draining ones when none is ready.
     endpoints: RefCell<Vec<Rc<Endpoint>>>,
 }
@@ -101,7 +103,7 @@ impl Upstreams {
 }
 
 impl Upstream {
-    pub fn backend(&self) -> Rc<Arc<Backend>> {
+    pub fn backend(&self) -> Shared {
         self.backend.borrow().clone()
     }
 
