@@ -92,6 +92,7 @@ fn steps() -> Result<Vec<Step>> {
         cargo("clippy", Whole, &["clippy", "--workspace", "--all-targets"], &lints),
         cargo("build", Whole, &["build", "--workspace", "--all-targets"], &[]),
         task("eBPF programs in the kernel", &["verify"]),
+        task("eBPF programs in other kernels", &["verify", "--kernel", "6.1,6.12"]),
         cargo(
             "unit, property, packet and namespace tests",
             Libtest,

@@ -28,7 +28,7 @@ const TOOLS: [(&str, &str); 11] = [
 ];
 
 /// What the topologies and TC need where the kernel has it as modules.
-const MODULES: [&str; 5] = ["veth", "sch_ingress", "cls_bpf", "8021q", "bridge"];
+const MODULES: [&str; 6] = ["veth", "sch_ingress", "cls_bpf", "8021q", "bridge", "bonding"];
 
 const APPLETS: [&str; 6] = ["sh", "mount", "mkdir", "insmod", "poweroff", "uname"];
 

@@ -64,8 +64,10 @@ impl Kernel {
                 bail!("{} has no module {module}", self.release);
             }
             let text = String::from_utf8(output.stdout)?;
-            for file in text.lines().filter_map(|line| line.strip_prefix("insmod ")) {
-                let file = PathBuf::from(file.trim());
+            // A module's options follow its file.
+            let file =
+                |line: &str| line.strip_prefix("insmod ")?.split_whitespace().next().map(PathBuf::from);
+            for file in text.lines().filter_map(file) {
                 if !files.contains(&file) {
                     files.push(file);
                 }

@@ -15,7 +15,7 @@ const UDP: u16 = 53;
 
 /// Prints what was carried and who chose the socket.
 pub(crate) fn carry() -> Result<()> {
-    for uplink in [Uplink::Plain, Uplink::Vlan, Uplink::QinQ, Uplink::Bridge] {
+    for uplink in [Uplink::Plain, Uplink::Vlan, Uplink::QinQ, Uplink::Bridge, Uplink::Bond] {
         if uplink.available()? {
             carry_over(uplink).with_context(|| format!("over {uplink:?}"))?;
         } else {
