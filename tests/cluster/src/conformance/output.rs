@@ -2,6 +2,8 @@
 
 /// Begins what the test framework says, so that nothing a test prints is taken for it.
 const MARK: char = '\x16';
+/// Put around what a test says of its own failure.
+const ERROR: [char; 2] = ['\x0f', '\x0e'];
 /// The one test that all others are parts of.
 const ROOT: &str = "TestConformance";
 /// Lines kept of each running test, to be shown if it fails.
@@ -41,8 +43,8 @@ impl Reader {
         let mut events = Vec::new();
         let mut parts = line.split(MARK);
         // Nothing before a mark at the line's start is no line of the test's.
-        if let Some(plain) = parts.next().filter(|plain| !plain.is_empty()) {
-            self.hear(plain);
+        if let Some(said) = parts.next().filter(|said| !said.is_empty()) {
+            self.hear(said);
         }
         for part in parts {
             match framed(part) {
@@ -62,7 +64,7 @@ impl Reader {
     fn hear(&mut self, line: &str) {
         let name = top(&self.speaker).unwrap_or_default().to_owned();
         let lines = self.said.entry(name).or_default();
-        lines.push(line.trim_end().to_owned());
+        lines.push(plain(line).trim_end().to_owned());
         if lines.len() > KEPT {
             lines.remove(0);
         }
@@ -80,6 +82,11 @@ impl Reader {
     }
 }
 
+/// A line as a person reads it.
+pub(super) fn plain(line: &str) -> String {
+    line.replace(MARK, "").replace(ERROR, "")
+}
+
 enum Framed<'a> {
     Speaks(&'a str),
     Ended(Verdict, &'a str, f64),
@@ -88,7 +95,8 @@ enum Framed<'a> {
 fn framed(text: &str) -> Option<Framed<'_>> {
     let text = text.trim();
     if let Some(rest) = text.strip_prefix("=== ") {
-        let (word, test) = rest.split_once(char::is_whitespace)?;
+        // Nobody is named when the last test has ended.
+        let (word, test) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
         return ["RUN", "CONT", "NAME"].contains(&word).then(|| Framed::Speaks(test.trim()));
     }
     let (word, rest) = text.strip_prefix("--- ")?.split_once(": ")?;
@@ -110,4 +118,64 @@ fn suite_test(test: &str) -> Option<&str> {
 /// The test of the suite that this one is, or is part of.
 fn top(test: &str) -> Option<&str> {
     test.strip_prefix(ROOT)?.strip_prefix('/')?.split('/').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What v1.6.3 printed where there is no cluster.
+    const SETUP_FAILS: &str = include_str!("../../testdata/conformance/setup-fails.txt");
+    /// What Go 1.27.3 prints of tests that pass, fail, are skipped, run in parallel and imitate it.
+    const EVERY_VERDICT: &str = include_str!("../../testdata/conformance/every-verdict.txt");
+
+    fn events(output: &str) -> Vec<Event> {
+        let mut reader = Reader::default();
+        output.lines().flat_map(|line| reader.read(line)).collect()
+    }
+
+    #[test]
+    fn a_suite_that_does_not_begin_says_why() {
+        let [Event::Whole { verdict: Verdict::Fail, said, .. }] = &events(SETUP_FAILS)[..] else {
+            panic!("{:?}", events(SETUP_FAILS));
+        };
+        assert!(said.iter().any(|line| line.contains("no configuration has been provided")), "{said:?}");
+        assert!(said.last().unwrap().ends_with("error loading Kubernetes config"), "{said:?}");
+    }
+
+    #[test]
+    fn each_test_of_the_suite_ends_once() {
+        let ended: Vec<_> = events(EVERY_VERDICT)
+            .into_iter()
+            .filter_map(|event| match event {
+                Event::Ended { test, verdict, seconds, .. } => Some((test, verdict, seconds)),
+                Event::Runs(_) | Event::Whole { .. } => None,
+            })
+            .collect();
+        let expected = [
+            ("GatewayOne", Verdict::Pass, 0.02),
+            ("GatewayTwo", Verdict::Fail, 0.0),
+            ("GatewayThree", Verdict::Skip, 0.0),
+            ("GatewayFour", Verdict::Pass, 0.01),
+        ];
+        assert_eq!(ended, expected.map(|(test, verdict, seconds)| (test.to_owned(), verdict, seconds)));
+    }
+
+    #[test]
+    fn a_failure_comes_with_what_its_parts_said() {
+        let failed = events(EVERY_VERDICT).into_iter().find_map(|event| match event {
+            Event::Ended { verdict: Verdict::Fail, said, .. } => Some(said),
+            _ => None,
+        });
+        let said = failed.unwrap();
+        assert!(said[0].ends_with("expected 200, got 503 (after 1.2s)"), "{said:?}");
+        assert!(said.iter().any(|line| line.contains("no line end")), "{said:?}");
+        assert!(said.last().unwrap().ends_with("not ready yet"), "{said:?}");
+    }
+
+    #[test]
+    fn the_framework_is_not_imitated() {
+        let text = format!("{:?}", events(EVERY_VERDICT));
+        assert!(!text.contains("test: \"Forged\""), "{text}");
+    }
 }

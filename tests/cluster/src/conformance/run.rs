@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 
 use super::invocation::{Invocation, Room};
 use super::outcome::Outcome;
-use super::output::{Event, Reader, Verdict};
+use super::output::{Event, Reader, Verdict, plain};
 
 /// How often something is said while nothing ends.
 const ALIVE: Duration = Duration::from_secs(15);
@@ -62,7 +62,7 @@ pub fn run(
     loop {
         match received.recv_timeout(alive.left()) {
             Ok(line) => {
-                writeln!(log, "{}", line.replace('\x16', ""))?;
+                writeln!(log, "{}", plain(&line))?;
                 for event in reader.read(&line) {
                     outcome.take(&event);
                     alive.take(&event, progress);
