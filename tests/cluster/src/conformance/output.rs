@@ -165,7 +165,7 @@ mod tests {
     fn a_failure_comes_with_what_its_parts_said() {
         let failed = events(EVERY_VERDICT).into_iter().find_map(|event| match event {
             Event::Ended { verdict: Verdict::Fail, said, .. } => Some(said),
-            _ => None,
+            Event::Runs(_) | Event::Ended { .. } | Event::Whole { .. } => None,
         });
         let said = failed.unwrap();
         assert!(said[0].ends_with("expected 200, got 503 (after 1.2s)"), "{said:?}");
