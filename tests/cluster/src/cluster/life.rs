@@ -44,7 +44,7 @@ impl Running {
         self.start_kubelet(&node)?;
         self.lay_routes(&self.nodes())?;
         self.start_node_network(&node)?;
-        self.wait_ready(&[node])
+        self.wait_fresh(&[node])
     }
 
     /// Stops all processes of a node where they are; its kernel goes on to answer ARP and pings.
@@ -101,7 +101,7 @@ impl Running {
             self.kubectl().run(&["uncordon", &node.name])?;
         }
         self.lay_routes(&nodes)?;
-        self.wait_ready(&nodes)
+        self.wait_fresh(&nodes)
     }
 
     fn set_frozen(&self, node: &str, frozen: bool) -> Result<()> {

@@ -169,6 +169,21 @@ impl Running {
         Ok(())
     }
 
+    /// Waits until these nodes have spoken once more and are Ready: a node that was away may still be thought well.
+    pub(crate) fn wait_fresh(&self, nodes: &[Host]) -> Result<()> {
+        let before = self.kubectl().get(&["nodes"])?;
+        let spoken = poll(NODES_READY, || {
+            let now = self.kubectl().get(&["nodes"]).ok()?;
+            let again = |node: &Host| heartbeat(&now, &node.name) != heartbeat(&before, &node.name);
+            nodes.iter().all(again).then_some(())
+        });
+        if spoken.is_none() {
+            nodes.iter().try_for_each(|node| self.check_node(&node.name))?;
+            bail!("not every node's kubelet speaks to the API server");
+        }
+        self.wait_ready(nodes)
+    }
+
     /// A Pod needs its namespace's default ServiceAccount.
     fn wait_service_account(&self) -> Result<()> {
         let there = poll(NODES_READY, || self.kubectl().get(&["serviceaccount", "default"]).ok());
@@ -242,8 +257,16 @@ pub(crate) fn pod_cidrs(list: &Value, node: &str) -> Option<Vec<String>> {
 
 /// Whether the Node's condition Ready is True.
 pub(crate) fn is_ready(list: &Value, node: &str) -> bool {
-    let conditions = object(list, node).and_then(|node| node["status"]["conditions"].as_array());
-    conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
+    ready(list, node).is_some_and(|condition| condition["status"] == "True")
+}
+
+/// When its kubelet last said how it is.
+fn heartbeat<'a>(list: &'a Value, node: &str) -> Option<&'a str> {
+    ready(list, node)?["lastHeartbeatTime"].as_str()
+}
+
+fn ready<'a>(list: &'a Value, node: &str) -> Option<&'a Value> {
+    object(list, node)?["status"]["conditions"].as_array()?.iter().find(|one| one["type"] == "Ready")
 }
 
 #[cfg(test)]
