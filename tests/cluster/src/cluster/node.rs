@@ -153,13 +153,8 @@ impl Running {
         }
         if self.options().cni == Cni::Flannel {
             let kubeconfig = format!("--kubeconfig-file={}", self.name().kubeconfig_of("flannel").display());
-            let arguments = [
-                "--kube-subnet-mgr",
-                "--net-config-path=/etc/kube-flannel/net-conf.json",
-                "--iface=eth0",
-                "--ip-masq=false",
-                &kubeconfig,
-            ];
+            let arguments =
+                ["--net-config-path=/etc/kube-flannel/net-conf.json", "--iface=eth0", &kubeconfig];
             self.on_node(&node.name, "flanneld", "flanneld", &arguments)?;
         }
         Ok(())

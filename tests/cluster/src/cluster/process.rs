@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -88,12 +89,18 @@ pub(crate) struct Daemon<'a> {
     pub(crate) programs: &'a Path,
 }
 
-/// Joins the cgroups as itself, then becomes the program: no moment at which only an id would lead to it.
-const JOIN: &str =
-    r#"for cgroup in $CGROUPS; do echo 0 >"$cgroup/cgroup.procs" || exit 70; done; unset CGROUPS; exec "$@""#;
+/// Joins the cgroups as itself, says its id, and becomes the program: no moment at which only an id would lead to it.
+const JOIN: &str = r#"
+for cgroup in $CGROUPS; do echo 0 >"$cgroup/cgroup.procs" || exit 70; done
+log=$LOG
+unset CGROUPS LOG
+echo $$
+exec "$@" >>"$log" 2>&1
+"#;
 
 impl Daemon<'_> {
-    /// Starts it in a session of its own with nothing of our environment: a proxy set for the user is not the cluster's.
+    /// Starts it in a session of its own, as nobody's child, so that no zombie is left with us, and with nothing of our
+    /// environment: a proxy set for the user is not the cluster's.
     pub(crate) fn start(
         &self,
         program: &Path,
@@ -107,7 +114,7 @@ impl Daemon<'_> {
         let cgroups: Vec<String> = self.cgroups.iter().map(|path| path.display().to_string()).collect();
         let mut command = Command::new("setsid");
         command
-            .args(["sh", "-c", JOIN, "sh", "nsenter"])
+            .args(["--fork", "sh", "-c", JOIN, "sh", "nsenter"])
             .args(self.room)
             .arg("--")
             .arg(program)
@@ -116,14 +123,18 @@ impl Daemon<'_> {
             .env("PATH", path(self.programs))
             .env("HOME", "/")
             .env("CGROUPS", cgroups.join(" "))
+            .env("LOG", self.log)
             .current_dir("/")
             .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
+            .stdout(Stdio::piped())
             .stderr(log);
-        let child = command.spawn().with_context(|| format!("start {}", program.display()))?;
-        let pid = i32::try_from(child.id())?;
-        // Not waited for: it outlives this program, and a zombie counts as dead.
-        Identity::of(pid).with_context(|| format!("{} ended at once", program.display()))
+        let mut forker = command.spawn().context("start setsid")?;
+        let mut said = String::new();
+        let output = forker.stdout.take().context("setsid has no output")?;
+        BufReader::new(output).read_line(&mut said).context("read the process id")?;
+        forker.wait().context("wait for setsid")?;
+        let identity = said.trim().parse().ok().and_then(Identity::of);
+        identity.with_context(|| format!("{} ended at once; see {}", program.display(), self.log.display()))
     }
 }
 

@@ -161,6 +161,15 @@ impl Running {
         self.name.folder().join("complete")
     }
 
+    /// Says so when a process that was started does not run.
+    pub(crate) fn check_processes(&self) -> Result<()> {
+        let processes = self.record().processes();
+        match processes.iter().find(|(_, process)| !process.is_alive()) {
+            Some((name, _)) => Err(self.ended(name)),
+            None => Ok(()),
+        }
+    }
+
     /// Why there is no going on: the end of a process's log.
     pub(crate) fn ended(&self, process: &str) -> Error {
         let path = self.name.log(process);

@@ -119,6 +119,7 @@ impl Running {
             steps.done("routes, kube-proxy");
             self.wait_ready(&nodes)?;
             self.wait_service_account()?;
+            self.check_processes()?;
             steps.done(&format!("{} nodes Ready", nodes.len()));
             Ok(())
         };

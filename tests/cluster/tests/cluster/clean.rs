@@ -91,8 +91,10 @@ fn traces(name: &Name) -> BTreeMap<&'static str, BTreeSet<String>> {
             let bytes = fs::read(Path::new("/proc").join(&pid).join(file)).unwrap_or_default();
             String::from_utf8_lossy(&bytes).into_owned()
         };
-        // This test's own arguments and those of what runs it may have the name.
-        if belongs(&read("cgroup")) {
+        // A process that ended is its reaper's, which takes its time.
+        let ended = read("stat").rsplit_once(") ").is_none_or(|(_, fields)| fields.starts_with(['Z', 'X']));
+        // By cgroup, as this test's own arguments and those of what runs it may have the name.
+        if !ended && belongs(&read("cgroup")) {
             note("processes", format!("{pid} {}", read("cmdline").replace('\0', " ")));
         }
         for line in read("mountinfo").lines().filter(|line| belongs(line)) {

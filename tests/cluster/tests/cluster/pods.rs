@@ -22,8 +22,7 @@ fn clients_on_both_segments_reach_pods() {
         for pod in &web.pods {
             for address in &pod.addresses {
                 let url = format!("http://{}:8080/", super::web::bracketed(address));
-                let said =
-                    cluster.exec(client, &["busybox", "wget", "-q", "-O", "-", &url]).unwrap();
+                let said = cluster.exec(client, &["busybox", "wget", "-q", "-O", "-", &url]).unwrap();
                 assert_eq!(said.trim(), pod.name, "{client} asks {url}");
             }
         }

@@ -71,7 +71,9 @@ impl<'a> Web<'a> {
     pub(crate) fn all_answer(&self, pod: &Pod, url: &str) -> Result<()> {
         let wanted: BTreeSet<String> = self.pods.iter().map(|pod| pod.name.clone()).collect();
         let mut seen = BTreeSet::new();
-        let script = format!("for i in 1 2 3 4 5 6 7 8 9 10; do busybox timeout 2 busybox wget -q -O - {url}; done; true");
+        let script = format!(
+            "for i in 1 2 3 4 5 6 7 8 9 10; do busybox timeout 2 busybox wget -q -O - {url}; done; true"
+        );
         let all = poll(MINUTE, || {
             let said = self.shell(pod, &script).unwrap_or_default();
             seen.extend(said.lines().map(str::to_owned));
@@ -86,7 +88,10 @@ impl<'a> Web<'a> {
             let to = self.pods.iter().flat_map(|pod| pod.addresses.iter().map(move |address| (pod, address)));
             let asked: Vec<_> = to.collect();
             let ask = |(_, address): &(&Pod, &String)| {
-                format!("busybox timeout 10 busybox wget -q -O - http://{}:8080/ || echo failed\n", bracketed(address))
+                format!(
+                    "busybox timeout 10 busybox wget -q -O - http://{}:8080/ || echo failed\n",
+                    bracketed(address)
+                )
             };
             let said = self.shell(from, &asked.iter().map(ask).collect::<String>())?;
             let answers: Vec<&str> = said.lines().collect();
