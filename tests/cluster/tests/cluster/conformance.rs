@@ -15,13 +15,20 @@ spec: {controllerName: gatehouse.dev/nobody}
 fn without_a_controller_the_suite_fails_where_it_waits_for_the_gateway_class() {
     let cluster = Cluster::shared();
     cluster.apply(CLASS).unwrap();
-    let artifacts = Artifacts::ensure(&[Component::Conformance(Suite::V1_7_0)], &|_| ()).unwrap();
-    let program = artifacts.conformance_test(Suite::V1_7_0).unwrap();
+    for suite in Suite::ALL {
+        stops_at_the_class(&cluster, suite);
+    }
+    cluster.kubectl().run(&["delete", "gatewayclass", "nobody"]).unwrap();
+}
+
+fn stops_at_the_class(cluster: &Cluster, suite: Suite) {
+    let artifacts = Artifacts::ensure(&[Component::Conformance(suite)], &|_| ()).unwrap();
+    let program = artifacts.conformance_test(suite).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     let room = Room { netns: cluster.running().client_netns(), kubeconfig: cluster.running().kubeconfig() };
     let invocation = Invocation {
-        suite: Suite::V1_7_0,
+        suite,
         gateway_class: "nobody".to_owned(),
         tests: vec!["HTTPRouteSimpleSameNamespace".to_owned()],
         more: vec!["--timeout-config-overrides=GWCMustBeAccepted:5".to_owned()],
@@ -29,7 +36,6 @@ fn without_a_controller_the_suite_fails_where_it_waits_for_the_gateway_class() {
     };
     let outcome = conformance::run(&program, &invocation, &room, &log, &|_| ());
     let text = std::fs::read_to_string(&log).unwrap();
-    cluster.kubectl().run(&["delete", "gatewayclass", "nobody"]).unwrap();
     let outcome = outcome.unwrap();
     assert!(!outcome.success(), "{text}");
     assert!(
