@@ -9,6 +9,7 @@ mod toolchain;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -72,15 +73,16 @@ impl Artifacts {
         archives.filter(|archive| archive.is_file()).collect()
     }
 
-    /// The folder to `kubectl apply --server-side -k`.
-    pub fn gateway_api_crds(&self, version: Suite, channel: Channel) -> Result<PathBuf> {
+    /// The files to `kubectl apply --server-side`: definitions, and the policy that guards their upgrades.
+    pub fn gateway_api_crds(&self, version: Suite, channel: Channel) -> Result<Vec<PathBuf>> {
         let folder = self.folder(Component::Crds(version))?.join(channel.to_string());
-        ensure!(
-            folder.join("kustomization.yaml").is_file(),
-            "{} has no kustomization.yaml",
-            folder.display()
-        );
-        Ok(folder)
+        let entries = fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))?;
+        let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        // One channel has a list of the files, the other has not.
+        files.retain(|file| !file.ends_with("kustomization.yaml"));
+        files.sort();
+        ensure!(!files.is_empty(), "{} is empty", folder.display());
+        Ok(files)
     }
 
     /// What the suite applies before its tests: the set `base` or `mesh`.

@@ -66,8 +66,14 @@ impl Cluster {
         let make = || {
             let name: Name = name.parse()?;
             down(&name, &say)?;
-            let running = Running::up(&name, options, &say)?;
-            Ok::<_, anyhow::Error>(Self { running, hold: Hold::Own })
+            let made = Running::up(&name, options, &say);
+            if made.is_err() {
+                if let Ok(part) = Running::find(&name) {
+                    failure::keep(&part);
+                }
+                down(&name, &say)?;
+            }
+            Ok::<_, anyhow::Error>(Self { running: made?, hold: Hold::Own })
         };
         make().unwrap_or_else(|error| panic!("no cluster: {error:#}"))
     }

@@ -99,10 +99,12 @@ impl Running {
         let nodes = self.nodes();
         nodes.iter().try_for_each(|node| self.start_kubelet(node))?;
         let crds = || {
-            let folder =
+            let files =
                 self.artifacts().gateway_api_crds(self.options().gateway_api, self.options().channel)?;
-            let folder = folder.to_str().context("a path that is not UTF-8")?;
-            self.kubectl().run(&["apply", "--server-side", "-k", folder])?;
+            let flags: Vec<String> =
+                files.iter().map(|file| format!("--filename={}", file.display())).collect();
+            let flags = flags.iter().map(String::as_str);
+            self.kubectl().run(&["apply", "--server-side"].into_iter().chain(flags).collect::<Vec<_>>())?;
             steps.done(&format!("Gateway API {} ({})", self.options().gateway_api, self.options().channel));
             // Without ClusterIPs there is no way to it, nor from it to the API server.
             if self.options().kube_proxy == KubeProxy::None {

@@ -1,6 +1,7 @@
 //! The official suite against a cluster without a controller.
 
-use gatehouse_cluster::artifacts::{Artifacts, Component, Suite};
+use gatehouse_cluster::artifacts::{Artifacts, Channel, Component, Suite};
+use gatehouse_cluster::cluster::Options;
 use gatehouse_cluster::conformance::{self, Invocation, Room};
 use gatehouse_cluster::testing::Cluster;
 
@@ -13,15 +14,29 @@ spec: {controllerName: gatehouse.dev/nobody}
 
 #[test]
 fn without_a_controller_the_suite_fails_where_it_waits_for_the_gateway_class() {
-    let cluster = Cluster::shared();
-    cluster.apply(CLASS).unwrap();
-    for suite in Suite::ALL {
-        stops_at_the_class(&cluster, suite);
-    }
-    cluster.kubectl().run(&["delete", "gatewayclass", "nobody"]).unwrap();
+    stops_at_the_class(&Cluster::shared(), Suite::V1_7_0);
+}
+
+/// The suite wants the CRDs of its own release.
+#[test]
+fn so_does_the_suite_before_on_a_cluster_of_its_release() {
+    let options = Options {
+        nodes: 1,
+        dual_stack: false,
+        gateway_api: Suite::V1_6_3,
+        channel: Channel::Standard,
+        ..Options::default()
+    };
+    let cluster = Cluster::own("before", &options);
+    stops_at_the_class(&cluster, Suite::V1_6_3);
+    assert!(
+        cluster.kubectl().get(&["crd", "xmeshes.gateway.networking.x-k8s.io"]).is_err(),
+        "experimental only"
+    );
 }
 
 fn stops_at_the_class(cluster: &Cluster, suite: Suite) {
+    cluster.apply(CLASS).unwrap();
     let artifacts = Artifacts::ensure(&[Component::Conformance(suite)], &|_| ()).unwrap();
     let program = artifacts.conformance_test(suite).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -36,6 +51,7 @@ fn stops_at_the_class(cluster: &Cluster, suite: Suite) {
     };
     let outcome = conformance::run(&program, &invocation, &room, &log, &|_| ());
     let text = std::fs::read_to_string(&log).unwrap();
+    cluster.kubectl().run(&["delete", "gatewayclass", "nobody"]).unwrap();
     let outcome = outcome.unwrap();
     assert!(!outcome.success(), "{text}");
     assert!(
