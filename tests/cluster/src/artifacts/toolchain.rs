@@ -49,7 +49,9 @@ impl Go {
 
     /// A `go` command in the module at `module`.
     pub(super) fn command(&self, module: &Path, arguments: &[&str]) -> Command {
-        let mut go = Command::new(self.root.join("go/bin/go"));
+        // Whoever is killed while it compiles takes it along.
+        let mut go = Command::new("setpriv");
+        go.args(["--pdeathsig", "KILL"]).arg(self.root.join("go/bin/go"));
         // Where modules come from is the user's to say; how they are compiled is not.
         go.current_dir(module)
             .env_remove("GOROOT")
