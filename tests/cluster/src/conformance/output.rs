@@ -1,13 +1,16 @@
 //! What `go test -test.v=test2json` prints, read line by line. Pure.
 
+use std::collections::{BTreeMap, VecDeque};
+
 /// Begins what the test framework says, so that nothing a test prints is taken for it.
 const MARK: char = '\x16';
 /// Put around what a test says of its own failure.
 const ERROR: [char; 2] = ['\x0f', '\x0e'];
 /// The one test that all others are parts of.
 const ROOT: &str = "TestConformance";
-/// Lines kept of each running test, to be shown if it fails.
+/// Lines kept of each running test, to be shown if it fails: of its failure, and of what led there.
 const KEPT: usize = 24;
+const LED: usize = 6;
 
 /// How a test ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,8 +36,36 @@ pub enum Event {
 pub(super) struct Reader {
     /// The test that plain lines belong to, in full.
     speaker: String,
-    /// The last lines by test of the suite; the suite's own under the empty name.
-    said: std::collections::BTreeMap<String, Vec<String>>,
+    /// By test of the suite; the suite's own under the empty name.
+    said: BTreeMap<String, Said>,
+    /// Between the marks of a failure.
+    failing: bool,
+}
+
+#[derive(Default)]
+struct Said {
+    last: VecDeque<String>,
+    /// What is marked as failure, after what led there. A cleaning up may say much more afterwards.
+    failure: Vec<String>,
+}
+
+impl Said {
+    fn add(&mut self, line: String, failure: bool) {
+        if failure && self.failure.len() < KEPT {
+            if self.failure.is_empty() {
+                self.failure.extend(self.last.iter().rev().take(LED).rev().cloned());
+            }
+            self.failure.push(line.clone());
+        }
+        self.last.push_back(line);
+        if self.last.len() > KEPT {
+            self.last.pop_front();
+        }
+    }
+
+    fn told(self) -> Vec<String> {
+        if self.failure.is_empty() { self.last.into() } else { self.failure }
+    }
 }
 
 impl Reader {
@@ -63,21 +94,20 @@ impl Reader {
 
     fn hear(&mut self, line: &str) {
         let name = top(&self.speaker).unwrap_or_default().to_owned();
-        let lines = self.said.entry(name).or_default();
-        lines.push(plain(line).trim_end().to_owned());
-        if lines.len() > KEPT {
-            lines.remove(0);
-        }
+        let begins = line.contains(ERROR[0]);
+        let said = self.said.entry(name).or_default();
+        said.add(plain(line).trim_end().to_owned(), self.failing || begins);
+        self.failing = (self.failing || begins) && !line.contains(ERROR[1]);
     }
 
     fn end(&mut self, verdict: Verdict, test: &str, seconds: f64) -> Option<Event> {
         if test == ROOT {
-            let said = self.said.remove("").unwrap_or_default();
+            let said = self.said.remove("").unwrap_or_default().told();
             return Some(Event::Whole { verdict, seconds, said });
         }
         // Parts of a test are told with it.
         let name = suite_test(test)?;
-        let said = self.said.remove(name).unwrap_or_default();
+        let said = self.said.remove(name).unwrap_or_default().told();
         Some(Event::Ended { test: name.to_owned(), verdict, seconds, said })
     }
 }
@@ -171,6 +201,14 @@ mod tests {
         assert!(said[0].ends_with("expected 200, got 503 (after 1.2s)"), "{said:?}");
         assert!(said.iter().any(|line| line.contains("no line end")), "{said:?}");
         assert!(said.last().unwrap().ends_with("not ready yet"), "{said:?}");
+    }
+
+    #[test]
+    fn what_is_cleaned_up_afterwards_does_not_bury_a_failure() {
+        let cleaning = "    apply.go:295: Deleting something\n".repeat(100);
+        let output = SETUP_FAILS.replace("\x16--- FAIL", &format!("{cleaning}\x16--- FAIL"));
+        let [Event::Whole { said, .. }] = &events(&output)[..] else { panic!("{output}") };
+        assert!(said.last().unwrap().ends_with("error loading Kubernetes config"), "{said:?}");
     }
 
     #[test]
