@@ -9,9 +9,13 @@ use crate::setup::{Homes, Purpose, ensure};
 use crate::step::{Log, tail};
 use crate::{tidy, workspace};
 
+mod kernel;
 mod tally;
 
+use kernel::Kernel;
 use tally::Tally;
+
+const TESTS: &str = "unit, property, packet and namespace tests";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -44,16 +48,20 @@ pub(crate) fn run(args: &Args, homes: &Homes) -> Result<()> {
     if wanted("tidy") {
         total.add(tidy_step()?);
     }
-    for mut step in steps()?.into_iter().filter(|step| wanted(step.title)) {
+    let kernel = Kernel::ask();
+    for mut step in steps(&kernel)?.into_iter().filter(|step| wanted(step.title)) {
         let ended = log.run(step.title, &mut step.command)?;
         let tally = match step.counted {
             Counted::Whole => Tally::whole(ended.success),
-            Counted::Libtest => Tally::libtest(&ended.output, ended.success),
+            Counted::Libtest => Tally::libtest(&ended.output, ended.success, kernel::optional),
         };
         if tally.failed > 0 {
             println!("{}\n", failure(&ended.output));
         }
         total.add(tally);
+    }
+    if let Some(line) = kernel.not_run().filter(|_| wanted(TESTS)) {
+        println!("{line}");
     }
     println!("{total}");
     if total.failed > 0 || total.passed == 0 {
@@ -72,7 +80,7 @@ fn tidy_step() -> Result<Tally> {
 }
 
 /// In the order of what fails fastest.
-fn steps() -> Result<Vec<Step>> {
+fn steps(kernel: &Kernel) -> Result<Vec<Step>> {
     use Counted::{Libtest, Whole};
     let lints = ["--", "-D", "warnings"];
     let own = std::env::current_exe().context("find the running program")?;
@@ -87,19 +95,20 @@ fn steps() -> Result<Vec<Step>> {
         command.current_dir(workspace::root()).args(arguments);
         Step { title, counted: Whole, command }
     };
-    Ok(vec![
+    let mut steps = vec![
         cargo("formatting", Whole, &["fmt", "--all", "--check"], &[]),
         cargo("clippy", Whole, &["clippy", "--workspace", "--all-targets"], &lints),
         cargo("build", Whole, &["build", "--workspace", "--all-targets"], &[]),
         task("eBPF programs in the kernel", &["verify"]),
         task("eBPF programs in other kernels", &["verify", "--kernel", "6.1,6.12"]),
-        cargo(
-            "unit, property, packet and namespace tests",
-            Libtest,
-            &["test", "--workspace", "--no-fail-fast"],
-            &[],
-        ),
-    ])
+        cargo(TESTS, Libtest, &["test", "--workspace", "--no-fail-fast"], &[]),
+    ];
+    let marks = kernel.marks();
+    if !marks.is_empty() {
+        let arguments = ["test", "-p", "gatehouse-tests", "--tests", "--no-fail-fast", "--", "--ignored"];
+        steps.push(cargo("namespace tests with what this kernel has", Libtest, &arguments, &marks));
+    }
+    Ok(steps)
 }
 
 /// The part of a step's output that says why it failed.
