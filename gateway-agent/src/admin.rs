@@ -4,12 +4,11 @@ use std::convert::Infallible;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use gateway_common::admin::{AgentStatus, ObjectStatus};
+use gateway_common::admin::AgentStatus;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -19,11 +18,13 @@ use serde::Serialize;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
 
+use crate::objects_file::Objects;
+
 /// What the reconcile loop shows of itself.
 #[derive(Clone, Debug)]
 pub struct View {
     pub status: AgentStatus,
-    pub objects: Arc<Vec<ObjectStatus>>,
+    pub objects: Objects,
 }
 
 /// What an operator may ask the reconcile loop to do.
@@ -81,7 +82,11 @@ async fn answer(
     Ok(match (request.method(), request.uri().path()) {
         (&Method::GET, "/") => text(StatusCode::OK, INDEX),
         (&Method::GET, "/status") => json(&view.borrow().status),
-        (&Method::GET, "/objects") => json(&*view.borrow().objects),
+        (&Method::GET, "/objects") => {
+            // Written out without holding up the loop.
+            let objects: Vec<_> = view.borrow().objects.values().cloned().collect();
+            json(&objects.iter().map(|object| &**object).collect::<Vec<_>>())
+        }
         (&Method::POST, "/replace-proxy") => match operations.send(Operation::ReplaceProxy).await {
             Ok(()) => text(StatusCode::ACCEPTED, "replacing\n"),
             Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "the agent is ending\n"),

@@ -5,7 +5,6 @@ mod directories;
 mod edges;
 mod lock;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -17,10 +16,11 @@ use crate::admin::{self, Operation, View};
 use crate::announce::{Announcer, Watch};
 use crate::config::{Config, ProxyMode};
 use crate::datapath::Datapath;
+use crate::objects_file::{self, Objects, ObjectsFile};
 use crate::proxy::{Spawn, Supervisor, control};
 use crate::reconcile::held::Held;
 use crate::reconcile::kernel::Kernel;
-use crate::reconcile::{Input, Parts, Proxies, Publisher, Reconciler, Spawning};
+use crate::reconcile::{Input, News, Parts, Proxies, Publisher, Reconciler, Spawning};
 use crate::source::Source;
 use crate::status_dir::StatusDir;
 use crate::translate::Params;
@@ -143,15 +143,12 @@ fn publisher(
     view: watch::Sender<View>,
 ) -> anyhow::Result<Publisher> {
     Ok(Publisher {
-        node: config.node_name.clone(),
-        source: format!("directory {}", config.source.display()),
         origins: source.origins(),
+        objects_file: ObjectsFile::new(config.runtime_dir.join(objects_file::NAME)),
         status_dir: config.status_dir.as_deref().map(StatusDir::open).transpose()?,
-        objects_file: config.runtime_dir.join("objects.json"),
         view,
         started,
-        objects: Arc::default(),
-        statuses: Default::default(),
+        news: News::default(),
     })
 }
 
@@ -167,5 +164,5 @@ fn first_view(config: &Config) -> View {
         source_errors: Vec::new(),
         errors: Vec::new(),
     };
-    View { status, objects: Arc::default() }
+    View { status, objects: Objects::new() }
 }

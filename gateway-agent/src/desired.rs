@@ -39,14 +39,24 @@ pub type Resources = BTreeMap<Key, Resource>;
 /// What the edges report back; translation turns it into `Programmed` and its reasons.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Outcomes {
-    /// The generation that every accepting proxy has acknowledged. None: no proxy is there.
-    pub proxy: Option<u64>,
-    /// The generation that carries a resource as it is wanted now; one that is missing has been acknowledged long ago.
-    pub sent: BTreeMap<Key, u64>,
+    pub proxy: Proxy,
+    /// Gateways and certificates that an accepting proxy has not acknowledged as they are wanted now.
+    pub unacknowledged: BTreeSet<Key>,
     /// Resources that the proxy could not use, and why.
     pub proxy_problems: BTreeMap<Key, String>,
     /// VIPs that are not in the kernel, and why.
     pub vips: BTreeMap<IpAddr, String>,
     /// Sockets that could not be opened, and why.
     pub sockets: BTreeMap<SocketId, String>,
+}
+
+/// The proxies that accept connections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Proxy {
+    /// There is none.
+    #[default]
+    Absent,
+    /// One of them has not yet acknowledged anything.
+    Silent,
+    Serving,
 }

@@ -17,6 +17,7 @@ mod yaml;
 // Edges: each is the only user of its outside world.
 pub mod announce;
 pub mod datapath;
+pub mod objects_file;
 pub mod proxy;
 pub mod source;
 pub mod status_dir;

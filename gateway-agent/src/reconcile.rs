@@ -7,15 +7,16 @@ pub mod held;
 pub mod kernel;
 mod proxies;
 mod publish;
+mod sent;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gateway_common::ir::SocketId;
+use gateway_common::ir::{Resource, SocketId};
 
 use crate::admin::Operation;
-use crate::desired::{Datapath, Outcomes};
+use crate::desired::{Datapath, Outcomes, Proxy};
 use crate::object::ObjectKey;
 use crate::proxy::peer::{Event, Hello, PeerId};
 use crate::proxy::spawn::Exited;
@@ -25,7 +26,8 @@ use crate::world::World;
 use held::Held;
 use kernel::Kernel;
 pub use proxies::{Proxies, Spawning};
-pub use publish::Publisher;
+pub use publish::{Facts, News, Publisher, Work};
+use sent::Sent;
 
 /// A proxy that does not acknowledge a change within this time does not hold up the kernel any longer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -69,6 +71,7 @@ pub struct Reconciler {
     datapath: Datapath,
     /// Since when the kernel waits for the proxies to follow.
     unsettled: Option<Instant>,
+    sent: Sent,
     outcomes: Outcomes,
     socket_problems: BTreeMap<SocketId, String>,
     errors: Errors,
@@ -96,6 +99,7 @@ impl Reconciler {
             news: true,
             datapath: Datapath::default(),
             unsettled: None,
+            sent: Sent::default(),
             outcomes: Outcomes::default(),
             socket_problems: BTreeMap::new(),
             errors: Errors::default(),
@@ -155,6 +159,7 @@ impl Reconciler {
         for event in update.events {
             self.changed.extend(self.world.apply(event));
         }
+        self.parts.publisher.note(update.moved);
         self.source_errors = update.errors;
         if !std::mem::replace(&mut self.loaded, true) {
             // A source without objects is a change too: to nothing.
@@ -221,7 +226,8 @@ impl Reconciler {
         self.errors.change.extend(kernel.shrink(&self.datapath).await);
         self.generation += 1;
         self.open_sockets();
-        let Parts { kernel, proxies, .. } = &mut self.parts;
+        self.sent.note(change.upsert.iter().map(Resource::key), &change.remove, self.generation);
+        let Parts { kernel, proxies, publisher, .. } = &mut self.parts;
         proxies.send_delta(&change.upsert, change.remove, self.generation);
         for socket in kernel.close(&self.datapath) {
             proxies.unlisten_all(&socket);
@@ -230,6 +236,8 @@ impl Reconciler {
             tracing::error!(problem, "change");
         }
         tracing::debug!(generation = self.generation, objects = changed.len(), "changed");
+        publisher.note(changed);
+        publisher.note(change.verdicts);
         self.unsettled = Some(now);
     }
 
@@ -261,10 +269,15 @@ impl Reconciler {
     fn publish(&mut self) {
         let Parts { proxies, publisher, .. } = &mut self.parts;
         let acknowledged = proxies.peers.acknowledged();
-        self.outcomes.proxy = acknowledged.filter(|generation| *generation >= self.generation);
+        self.outcomes.proxy = match acknowledged {
+            Some(_) => Proxy::Serving,
+            None if proxies.peers.has_accepting() => Proxy::Silent,
+            None => Proxy::Absent,
+        };
+        self.outcomes.unacknowledged = self.sent.unacknowledged(acknowledged);
         self.outcomes.proxy_problems = proxies.peers.problems();
         let Errors { devices, change, settle } = &self.errors;
-        let facts = publish::Facts {
+        let facts = Facts {
             verdicts: self.translator.verdicts(),
             outcomes: &self.outcomes,
             generation: self.generation,

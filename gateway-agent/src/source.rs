@@ -29,6 +29,8 @@ pub use parse::{Found, Parsed, parse};
 pub struct Update {
     /// In order of kind and name, at most one per object.
     pub events: Vec<Event>,
+    /// Objects that stand elsewhere now ([`Origins`]).
+    pub moved: Vec<ObjectKey>,
     /// Everything that is wrong now, in order of file and line.
     pub errors: Arc<[SourceError]>,
 }

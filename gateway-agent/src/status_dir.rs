@@ -10,6 +10,9 @@ use anyhow::Context as _;
 use gateway_common::admin::ObjectStatus;
 use serde::Serialize;
 
+use crate::object::ObjectKey;
+use crate::objects_file::Objects;
+
 /// The first line of a file that is ours to replace and remove.
 const MARK: &str = "# Written by gateway-agent; changes are lost.\n";
 const TEMPORARY: &str = ".tmp";
@@ -19,6 +22,10 @@ const TEMPORARY: &str = ".tmp";
 pub struct StatusDir {
     root: PathBuf,
     written: BTreeMap<PathBuf, String>,
+    /// Nothing of a former agent is left.
+    swept: bool,
+    /// To be tried again.
+    failed: BTreeSet<ObjectKey>,
 }
 
 #[derive(Serialize)]
@@ -46,24 +53,33 @@ impl StatusDir {
         let mut written = BTreeMap::new();
         find(root, 0, &mut written)
             .with_context(|| format!("reading the status directory {} (--status-dir)", root.display()))?;
-        Ok(Self { root: root.to_owned(), written })
+        Ok(Self { root: root.to_owned(), written, swept: false, failed: BTreeSet::new() })
     }
 
-    /// Makes the directory show these objects and no others. Every file is tried; the first failure is returned.
-    pub fn write(&mut self, objects: &[ObjectStatus]) -> anyhow::Result<()> {
+    /// Makes the directory show what became of the `changed` ones. Every file is tried; the first failure is returned.
+    pub fn write(&mut self, changed: &BTreeSet<ObjectKey>, objects: &Objects) -> anyhow::Result<()> {
         let mut failure = None;
-        let mut wanted = BTreeSet::new();
-        for object in objects.iter().filter(|object| !object.status.is_null()) {
-            let path = self.root.join(place(object));
-            if let Err(error) = self.write_one(&path, object) {
+        let again = std::mem::take(&mut self.failed);
+        for key in again.union(changed) {
+            let path = self.root.join(place(key));
+            let done = match objects.get(key).filter(|object| !object.status.is_null()) {
+                Some(object) => self.write_one(&path, object),
+                None => self.remove(&path),
+            };
+            if let Err(error) = done {
                 failure.get_or_insert(error);
+                self.failed.insert(key.clone());
             }
-            wanted.insert(path);
         }
-        let gone: Vec<_> = self.written.keys().filter(|path| !wanted.contains(*path)).cloned().collect();
-        for path in gone {
-            if let Err(error) = self.remove(&path) {
-                failure.get_or_insert(error);
+        if !self.swept {
+            self.swept = true;
+            let wanted: BTreeSet<_> = objects.keys().map(|key| self.root.join(place(key))).collect();
+            let gone: Vec<_> = self.written.keys().filter(|path| !wanted.contains(*path)).cloned().collect();
+            for path in gone {
+                if let Err(error) = self.remove(&path) {
+                    failure.get_or_insert(error);
+                    self.swept = false;
+                }
             }
         }
         failure.map_or(Ok(()), Err)
@@ -80,6 +96,9 @@ impl StatusDir {
     }
 
     fn remove(&mut self, path: &Path) -> anyhow::Result<()> {
+        if !self.written.contains_key(path) {
+            return Ok(());
+        }
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("removing {}", path.display()));
@@ -98,10 +117,12 @@ impl StatusDir {
 }
 
 /// Names are DNS names (`source` and the API server see to that), so none leads out of the directory.
-fn place(object: &ObjectStatus) -> PathBuf {
-    let mut path = PathBuf::from(object.kind.to_ascii_lowercase());
-    path.extend(object.namespace.as_deref());
-    path.join(format!("{}.yaml", object.name))
+fn place(key: &ObjectKey) -> PathBuf {
+    let mut path = PathBuf::from(key.kind.name().to_ascii_lowercase());
+    if !key.name.namespace.is_empty() {
+        path.push(&key.name.namespace);
+    }
+    path.join(format!("{}.yaml", key.name.name))
 }
 
 fn render(object: &ObjectStatus) -> anyhow::Result<String> {
@@ -152,18 +173,28 @@ fn find(dir: &Path, depth: usize, found: &mut BTreeMap<PathBuf, String>) -> io::
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::object::{Kind, NsName};
     use std::os::unix::fs::MetadataExt as _;
+    use std::sync::Arc;
 
-    fn object(kind: &str, namespace: Option<&str>, name: &str, accepted: &str) -> ObjectStatus {
-        ObjectStatus {
+    fn object(kind: Kind, namespace: &str, name: &str, accepted: &str) -> (ObjectKey, Arc<ObjectStatus>) {
+        let object = ObjectStatus {
             api_version: "gateway.networking.k8s.io/v1".to_owned(),
-            kind: kind.to_owned(),
-            namespace: namespace.map(str::to_owned),
+            kind: kind.name().to_owned(),
+            namespace: Some(namespace.to_owned()).filter(|namespace| !namespace.is_empty()),
             name: name.to_owned(),
             generation: 2,
             origin: None,
-            status: serde_json::json!({"conditions": [{"type": "Accepted", "status": accepted}]}),
-        }
+            status: match accepted {
+                "" => serde_json::Value::Null,
+                accepted => serde_json::json!({"conditions": [{"type": "Accepted", "status": accepted}]}),
+            },
+        };
+        (ObjectKey { kind, name: NsName::new(namespace, name) }, Arc::new(object))
+    }
+
+    fn write(status: &mut StatusDir, objects: &Objects) -> anyhow::Result<()> {
+        status.write(&objects.keys().cloned().collect(), objects)
     }
 
     fn files(root: &Path) -> Vec<String> {
@@ -188,11 +219,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("status");
         let mut status = StatusDir::open(&root).unwrap();
-        let class = object("GatewayClass", None, "gatehouse", "True");
-        let route = object("HTTPRoute", Some("shop"), "web", "False");
-        let silent =
-            ObjectStatus { status: serde_json::Value::Null, ..object("Service", Some("shop"), "web", "") };
-        status.write(&[class.clone(), route.clone(), silent]).unwrap();
+        let class = object(Kind::GatewayClass, "", "gatehouse", "True");
+        let route = object(Kind::HttpRoute, "shop", "web", "False");
+        let silent = object(Kind::Service, "shop", "web", "");
+        write(&mut status, &Objects::from([class.clone(), route.clone(), silent])).unwrap();
         assert_eq!(files(&root), ["gatewayclass/gatehouse.yaml", "httproute/shop/web.yaml"]);
         let text = fs::read_to_string(root.join("httproute/shop/web.yaml")).unwrap();
         let value: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
@@ -210,11 +240,22 @@ mod tests {
         let inode = |name: &str| fs::metadata(root.join(name)).unwrap().ino();
         let before = inode("httproute/shop/web.yaml");
         let mut status = StatusDir::open(&root).unwrap();
-        status.write(&[class, route]).unwrap();
+        let mut objects = Objects::from([class.clone(), route.clone()]);
+        write(&mut status, &objects).unwrap();
         assert_eq!(inode("httproute/shop/web.yaml"), before);
-        status.write(&[object("HTTPRoute", Some("shop"), "two", "True")]).unwrap();
-        assert_eq!(files(&root), ["httproute/shop/mine.yaml", "httproute/shop/two.yaml"]);
-        status.write(&[]).unwrap();
+
+        // What is not said to have changed is not looked at.
+        let (key, two) = object(Kind::HttpRoute, "shop", "two", "True");
+        objects = Objects::from([class, (key.clone(), two)]);
+        status.write(&BTreeSet::from([key.clone()]), &objects).unwrap();
+        let all = ["gatewayclass/gatehouse.yaml", "httproute/shop/mine.yaml", "httproute/shop/two.yaml"];
+        assert_eq!(files(&root), [&all[..], &["httproute/shop/web.yaml"]].concat());
+        status.write(&BTreeSet::from([route.0]), &objects).unwrap();
+        assert_eq!(files(&root), all);
+
+        // A successor removes what is gone.
+        let mut status = StatusDir::open(&root).unwrap();
+        status.write(&BTreeSet::new(), &Objects::new()).unwrap();
         assert_eq!(files(&root), ["httproute/shop/mine.yaml"]);
     }
 
@@ -223,12 +264,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut status = StatusDir::open(dir.path()).unwrap();
         fs::create_dir_all(dir.path().join("gateway/a/x.yaml/in-the-way")).unwrap();
-        let objects = [object("Gateway", Some("a"), "x", "True"), object("Gateway", Some("b"), "y", "True")];
-        let error = status.write(&objects).unwrap_err();
+        let (x, y) = (object(Kind::Gateway, "a", "x", "True"), object(Kind::Gateway, "b", "y", "True"));
+        let objects = Objects::from([x, y]);
+        let error = write(&mut status, &objects).unwrap_err();
         assert!(format!("{error:#}").contains("gateway/a/x.yaml"), "{error:#}");
         assert!(dir.path().join("gateway/b/y.yaml").is_file());
         fs::remove_dir_all(dir.path().join("gateway/a/x.yaml")).unwrap();
-        status.write(&objects).unwrap();
+        status.write(&BTreeSet::new(), &objects).unwrap();
         assert!(dir.path().join("gateway/a/x.yaml").is_file());
     }
 }

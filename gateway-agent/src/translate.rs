@@ -43,7 +43,7 @@ use crate::object::ObjectKey;
 use crate::world::World;
 
 pub use parent::ParentRef;
-pub use status::{status, status_of};
+pub use status::{Due, status, status_of};
 pub use translator::Translator;
 pub use verdict::Verdicts;
 

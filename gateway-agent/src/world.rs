@@ -57,23 +57,30 @@ impl World {
 
     /// Every object.
     pub fn keys(&self) -> BTreeSet<ObjectKey> {
-        let mut keys = BTreeSet::new();
-        let mut add = |kind, names: &mut dyn Iterator<Item = &NsName>| {
-            keys.extend(names.map(|name| ObjectKey { kind, name: name.clone() }));
-        };
-        add(Kind::GatewayClass, &mut self.gateway_classes.keys());
-        add(Kind::GatewayParameters, &mut self.gateway_parameters.keys());
-        add(Kind::Gateway, &mut self.gateways.keys());
-        add(Kind::HttpRoute, &mut self.http_routes.keys());
-        add(Kind::TlsRoute, &mut self.tls_routes.keys());
-        add(Kind::TcpRoute, &mut self.tcp_routes.keys());
-        add(Kind::UdpRoute, &mut self.udp_routes.keys());
-        add(Kind::ReferenceGrant, &mut self.reference_grants.keys());
-        add(Kind::Namespace, &mut self.namespaces.keys());
-        add(Kind::Service, &mut self.services.keys());
-        add(Kind::EndpointSlice, &mut self.endpoint_slices.keys());
-        add(Kind::Secret, &mut self.secrets.keys());
-        keys
+        let of = |kind| self.table(kind).names().map(move |name| ObjectKey { kind, name: name.clone() });
+        Kind::ALL.into_iter().flat_map(of).collect()
+    }
+
+    /// None: there is no such object.
+    pub fn generation(&self, key: &ObjectKey) -> Option<i64> {
+        self.table(key.kind).generation(&key.name)
+    }
+
+    fn table(&self, kind: Kind) -> &dyn AnyTable {
+        match kind {
+            Kind::GatewayClass => &self.gateway_classes,
+            Kind::GatewayParameters => &self.gateway_parameters,
+            Kind::Gateway => &self.gateways,
+            Kind::HttpRoute => &self.http_routes,
+            Kind::TlsRoute => &self.tls_routes,
+            Kind::TcpRoute => &self.tcp_routes,
+            Kind::UdpRoute => &self.udp_routes,
+            Kind::ReferenceGrant => &self.reference_grants,
+            Kind::Namespace => &self.namespaces,
+            Kind::Service => &self.services,
+            Kind::EndpointSlice => &self.endpoint_slices,
+            Kind::Secret => &self.secrets,
+        }
     }
 
     fn insert(&mut self, object: Object) -> Option<ObjectKey> {
@@ -114,24 +121,6 @@ impl World {
         }
     }
 
-    /// Every object: its key and generation, in order.
-    pub fn objects(&self) -> impl Iterator<Item = (ObjectKey, i64)> {
-        let mut all = Vec::new();
-        list(&mut all, Kind::GatewayClass, &self.gateway_classes);
-        list(&mut all, Kind::GatewayParameters, &self.gateway_parameters);
-        list(&mut all, Kind::Gateway, &self.gateways);
-        list(&mut all, Kind::HttpRoute, &self.http_routes);
-        list(&mut all, Kind::TlsRoute, &self.tls_routes);
-        list(&mut all, Kind::TcpRoute, &self.tcp_routes);
-        list(&mut all, Kind::UdpRoute, &self.udp_routes);
-        list(&mut all, Kind::ReferenceGrant, &self.reference_grants);
-        list(&mut all, Kind::Namespace, &self.namespaces);
-        list(&mut all, Kind::Service, &self.services);
-        list(&mut all, Kind::EndpointSlice, &self.endpoint_slices);
-        list(&mut all, Kind::Secret, &self.secrets);
-        all.into_iter()
-    }
-
     fn remove(&mut self, key: &ObjectKey) -> bool {
         let name = &key.name;
         match key.kind {
@@ -151,11 +140,20 @@ impl World {
     }
 }
 
-fn list<T: kube::Resource>(all: &mut Vec<(ObjectKey, i64)>, kind: Kind, table: &Table<T>) {
-    let entry = |(name, object): (&NsName, &Arc<T>)| {
-        (ObjectKey { kind, name: name.clone() }, object.meta().generation.unwrap_or_default())
-    };
-    all.extend(table.iter().map(entry));
+/// A table, whatever it holds.
+trait AnyTable {
+    fn names(&self) -> Box<dyn Iterator<Item = &NsName> + '_>;
+    fn generation(&self, name: &NsName) -> Option<i64>;
+}
+
+impl<T: kube::Resource> AnyTable for Table<T> {
+    fn names(&self) -> Box<dyn Iterator<Item = &NsName> + '_> {
+        Box::new(self.keys())
+    }
+
+    fn generation(&self, name: &NsName) -> Option<i64> {
+        self.get(name).map(|object| object.meta().generation.unwrap_or_default())
+    }
 }
 
 fn set_status<T>(table: &mut Table<T>, name: &NsName, status: &serde_json::Value)
@@ -242,6 +240,6 @@ mod tests {
         assert_eq!(world.apply(gateway(81)), Some(key.clone()));
         let status = world.gateways[&key.name].status.clone().unwrap();
         assert_eq!(status.attached_listener_sets, Some(3));
-        assert_eq!(world.objects().count(), 1);
+        assert_eq!(world.keys(), BTreeSet::from([key]));
     }
 }

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use gatehouse_tests::world;
-use gateway_agent::desired::{Datapath, Outcomes};
+use gateway_agent::desired::{Datapath, Outcomes, Proxy};
 use gateway_agent::object::{Kind, Object};
 use gateway_agent::translate::{Params, Translation, status, translate};
 use gateway_agent::world::{Event, World};
@@ -94,7 +94,12 @@ fn default_class() -> anyhow::Result<Object> {
 
 fn outcomes(spec: &Value) -> anyhow::Result<Outcomes> {
     let mut outcomes = Outcomes {
-        proxy: spec.get("proxy").map_or(Some(1), Value::as_u64),
+        proxy: match spec.get("proxy").and_then(Value::as_str) {
+            None => Proxy::Serving,
+            Some("silent") => Proxy::Silent,
+            Some(_) => Proxy::Absent,
+        },
+        unacknowledged: serde_json::from_value(spec.get("unacknowledged").cloned().unwrap_or(json!([])))?,
         vips: serde_json::from_value(spec.get("vips").cloned().unwrap_or(json!({})))?,
         ..Outcomes::default()
     };
@@ -106,12 +111,6 @@ fn outcomes(spec: &Value) -> anyhow::Result<Outcomes> {
     for entry in list("sockets") {
         let id = serde_json::from_value(entry["id"].clone())?;
         outcomes.sockets.insert(id, entry["why"].as_str().unwrap_or_default().to_owned());
-    }
-    for entry in list("sent") {
-        outcomes.sent.insert(
-            serde_json::from_value(entry["key"].clone())?,
-            entry["generation"].as_u64().unwrap_or_default(),
-        );
     }
     Ok(outcomes)
 }

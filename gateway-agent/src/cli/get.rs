@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Args;
 use gateway_common::admin::ObjectStatus;
 use hyper::Method;
@@ -11,6 +10,7 @@ use serde_json::Value;
 
 use super::output::{Format, note, print};
 use super::{Paths, client};
+use crate::objects_file;
 
 /// Objects and their status, as `kubectl get` would show them.
 #[derive(Args, Debug)]
@@ -46,13 +46,14 @@ pub(super) fn objects(paths: &Paths) -> anyhow::Result<Vec<ObjectStatus>> {
         Ok(objects) => Ok(objects),
         Err(error) => {
             let file = paths.objects_file();
-            let left = std::fs::read(&file)
-                .map_err(|_| error.context("the agent is not running, and it left no status behind"))?;
+            if !file.exists() {
+                return Err(error.context("the agent is not running, and it left no status behind"));
+            }
             note(format_args!(
                 "note: the agent is not running; this is the status it left in {}",
                 file.display()
             ));
-            serde_json::from_slice(&left).with_context(|| format!("reading {}", file.display()))
+            objects_file::read(&file)
         }
     }
 }
@@ -61,7 +62,7 @@ pub(super) fn objects(paths: &Paths) -> anyhow::Result<Vec<ObjectStatus>> {
 pub(super) fn objects_quietly(paths: &Paths) -> Vec<ObjectStatus> {
     client::ask(&paths.agent_socket(), &Method::GET, "/objects", Vec::new())
         .ok()
-        .or_else(|| serde_json::from_slice(&std::fs::read(paths.objects_file()).ok()?).ok())
+        .or_else(|| objects_file::read(&paths.objects_file()).ok())
         .unwrap_or_default()
 }
 

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::objects_file;
+
 #[derive(Args, Clone, Debug)]
 pub struct Paths {
     /// Directory of the admin sockets.
@@ -19,9 +21,9 @@ impl Paths {
         self.runtime_dir.join("agent.sock")
     }
 
-    /// The last answer of `/objects`, left by the agent for the time when it is dead.
+    /// What `/objects` answered last, left by the agent for the time when it is dead.
     pub fn objects_file(&self) -> PathBuf {
-        self.runtime_dir.join("objects.json")
+        self.runtime_dir.join(objects_file::NAME)
     }
 
     pub fn proxy_dir(&self) -> PathBuf {

@@ -46,7 +46,7 @@ impl Held {
 }
 
 /// Replaces a file in one step; a reader sees the old or the new content.
-pub fn replace(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+fn replace(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let temporary = path.with_extension("tmp");
     std::fs::write(&temporary, content)
         .and_then(|()| std::fs::rename(&temporary, path))

@@ -115,6 +115,7 @@ impl Watch {
     /// Sends what changed; false when nobody listens any more.
     fn tell(&mut self, origins: &Origins, updates: &mpsc::Sender<Update>) -> bool {
         let changes = self.store.settle();
+        let moved: Vec<_> = changes.origins.iter().map(|(key, _)| key.clone()).collect();
         origins.set(changes.origins);
         let mut errors = self.store.errors();
         if !self.tree_errors.is_empty() {
@@ -123,14 +124,14 @@ impl Watch {
             errors = all.into();
         }
         let news = self.told_errors.as_ref() != Some(&errors);
-        if changes.events.is_empty() && !news {
+        if changes.events.is_empty() && moved.is_empty() && !news {
             return true;
         }
         let told = self.told_errors.replace(errors.clone()).unwrap_or_default();
         for error in errors.iter().filter(|error| told.binary_search(error).is_err()) {
             warn!(%error, "source");
         }
-        updates.blocking_send(Update { events: changes.events, errors }).is_ok()
+        updates.blocking_send(Update { events: changes.events, moved, errors }).is_ok()
     }
 
     /// Waits for events and the end of their burst, or for the time of the next scan.

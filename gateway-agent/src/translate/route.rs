@@ -19,7 +19,7 @@ use crate::api::httproutes::HttpRoute;
 use crate::api::tcproutes::TcpRoute;
 use crate::api::tlsroutes::TlsRoute;
 use crate::api::udproutes::UdpRoute;
-use crate::object::{Kind, NsName};
+use crate::object::{Kind, NsName, ObjectKey};
 
 /// What the kinds of routes have in common.
 pub(super) trait Route: Resource {
@@ -99,6 +99,14 @@ pub(super) struct Translated {
 
 pub(super) fn id(kind: Kind, name: &NsName) -> RouteId {
     RouteId::new(format!("{kind}/{name}"))
+}
+
+/// The object that [`id`] named.
+pub(super) fn key(id: &RouteId) -> Option<ObjectKey> {
+    let (kind, name) = id.as_str().split_once('/')?;
+    let (namespace, name) = name.split_once('/')?;
+    let kind = Kind::ALL.into_iter().find(|known| known.name() == kind)?;
+    Some(ObjectKey { kind, name: NsName::new(namespace, name) })
 }
 
 pub(super) fn translate<R: Route>(lookup: &mut Lookup<'_>, name: &NsName, object: &R) -> Translated {

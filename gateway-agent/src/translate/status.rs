@@ -1,5 +1,6 @@
 //! Verdicts and outcomes, told to the API: status objects, merged with what is there.
 
+mod due;
 mod gateway;
 mod merge;
 mod route;
@@ -17,6 +18,8 @@ use crate::api::gatewayclasses::{
 use crate::desired::Outcomes;
 use crate::object::{Kind, ObjectKey};
 use crate::world::World;
+
+pub use due::Due;
 
 /// The status of every object of ours whose status in the world is another: the value of `.status`.
 pub fn status(

@@ -1,7 +1,9 @@
 //! Routes, listeners and certificates change.
 
 use gatehouse_tests::client::{Connection, Target, get};
+use gatehouse_tests::node::Name;
 use gatehouse_tests::process::wait_for;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::place::{HOST, Held, Loads, PATIENCE, PORT_ADDED, Place};
 
@@ -56,6 +58,36 @@ fn certificates_are_rotated_under_handshakes() {
     held.exchange();
     loads.stop().undisturbed();
 }
+
+/// `Programmed` is the word of a proxy that has what carries it, one Gateway at a time.
+#[test]
+fn what_the_proxy_has_not_acknowledged_is_pending_and_nothing_else() {
+    let place = Place::new();
+    let mut site = place.serve();
+    site.node.write("other.yaml", OTHER).unwrap();
+    let of = |name| Name { kind: "Gateway", namespace: "site", name };
+    site.node.wait_condition(&of("other"), "Programmed", "True").unwrap();
+    let proxy = site.node.proxies().unwrap()[0];
+    let proxy = Pid::from_raw(i32::try_from(proxy).unwrap()).unwrap();
+    kill_process(proxy, Signal::STOP).unwrap();
+    site.with_listener(true);
+    site.node.wait_condition(&of("gateway"), "Programmed", "False").unwrap();
+    let status = |name| site.node.object(&of(name)).unwrap().unwrap().status.to_string();
+    let (gateway, other) = (status("gateway"), status("other"));
+    kill_process(proxy, Signal::CONT).unwrap();
+    assert!(gateway.contains("has not yet acknowledged the newest configuration"), "{gateway}");
+    assert!(!other.contains("acknowledged"), "{other}");
+    site.node.wait_condition(&of("gateway"), "Programmed", "True").unwrap();
+}
+
+const OTHER: &str = "apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {namespace: site, name: other}
+spec:
+  gatewayClassName: gatehouse
+  listeners:
+  - {name: http, protocol: HTTP, port: 80}
+";
 
 /// Whether the listener that comes and goes answers.
 fn site_answers(place: &Place, target: &Target) -> Option<()> {

@@ -9,7 +9,7 @@ use crate::api::gateways::{
     GatewayStatus, GatewayStatusAddresses as Address, GatewayStatusListeners as ListenerStatus,
     GatewayStatusListenersSupportedKinds as SupportedKind,
 };
-use crate::desired::Outcomes;
+use crate::desired::{Outcomes, Proxy};
 use crate::translate::condition::{Condition, Problem, Reason, Type};
 use crate::translate::datapath::family;
 use crate::translate::grant::GATEWAY_GROUP;
@@ -100,11 +100,14 @@ fn proxy_problem(verdict: &GatewayVerdict, outcomes: &Outcomes) -> Option<Proble
         return Some(Problem::new(Reason::Invalid, format!("the proxy cannot use it: {reason}")));
     }
     match outcomes.proxy {
-        None => pending("no proxy is connected to the agent; is gateway-proxy running on this node?"),
-        Some(acknowledged) if outcomes.sent.get(&key).is_some_and(|sent| *sent > acknowledged) => {
+        Proxy::Absent => {
+            pending("no proxy is connected to the agent; is gateway-proxy running on this node?")
+        }
+        Proxy::Silent => pending("a proxy is connected and has not yet acknowledged its configuration"),
+        Proxy::Serving if outcomes.unacknowledged.contains(&key) => {
             pending("the proxy has not yet acknowledged the newest configuration")
         }
-        Some(_) => None,
+        Proxy::Serving => None,
     }
 }
 
@@ -123,8 +126,15 @@ fn listener_problem(
         return Some(Problem::new(Reason::Pending, "no address of the Gateway is usable"));
     }
     let certificates = listener.certificates.iter().filter_map(|id| {
-        let reason = outcomes.proxy_problems.get(&Key::Certificate(id.clone()))?;
-        Some(Problem::new(Reason::Invalid, format!("the proxy cannot use Secret {id}: {reason}")))
+        let key = Key::Certificate(id.clone());
+        if let Some(reason) = outcomes.proxy_problems.get(&key) {
+            return Some(Problem::new(
+                Reason::Invalid,
+                format!("the proxy cannot use Secret {id}: {reason}"),
+            ));
+        }
+        let message = || format!("the proxy has not yet acknowledged Secret {id}");
+        outcomes.unacknowledged.contains(&key).then(|| Problem::new(Reason::Pending, message()))
     });
     let sockets = verdict.addresses.iter().filter_map(|address| {
         let gateway = verdict.id.clone();
