@@ -2,11 +2,8 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
 use bytes::Bytes;
 use gateway_common::admin::AgentStatus;
 use http_body_util::Full;
@@ -19,6 +16,7 @@ use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
 
 use crate::objects_file::Objects;
+use crate::unix;
 
 /// What the reconcile loop shows of itself.
 #[derive(Clone, Debug)]
@@ -35,30 +33,16 @@ pub enum Operation {
 
 const INDEX: &str = "GET /status\nGET /objects\nPOST /replace-proxy\n";
 
-pub fn bind(path: &Path) -> anyhow::Result<UnixListener> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("removing the old admin socket {}", path.display()));
-        }
-        Ok(()) | Err(_) => {}
-    }
-    let listener =
-        UnixListener::bind(path).with_context(|| format!("binding the admin socket {}", path.display()))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
-        .with_context(|| format!("restricting the admin socket {}", path.display()))?;
-    Ok(listener)
-}
-
-/// Answers for ever.
-pub async fn serve(listener: UnixListener, view: watch::Receiver<View>, operations: mpsc::Sender<Operation>) {
+/// Answers until the socket fails; why.
+pub async fn serve(
+    listener: UnixListener,
+    view: watch::Receiver<View>,
+    operations: mpsc::Sender<Operation>,
+) -> io::Error {
     loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "accepting on the admin socket");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
+        let stream = match unix::accept(&listener).await {
+            Ok(stream) => stream,
+            Err(error) => return error,
         };
         let (view, operations) = (view.clone(), operations.clone());
         tokio::spawn(async move {

@@ -39,9 +39,15 @@ pub struct Announcer {
 impl Announcer {
     /// Needs a tokio runtime, whose threads are in the namespace that is meant.
     pub fn open() -> Result<Self, Error> {
-        let (connection, handle, _) = rtnetlink::new_connection().map_err(Error::Open)?;
+        let (announcer, connection) = Self::connect()?;
         tokio::spawn(connection);
-        Ok(Self { handle })
+        Ok(announcer)
+    }
+
+    /// Also what moves its messages, to be run while it is used; it ends when the connection does.
+    pub fn connect() -> Result<(Self, impl Future<Output = ()> + Send + 'static), Error> {
+        let (connection, handle, _) = rtnetlink::new_connection().map_err(Error::Open)?;
+        Ok((Self { handle }, connection))
     }
 
     /// The devices of the node with their addresses, in the order of their indexes.

@@ -4,10 +4,11 @@ mod cleanup;
 mod directories;
 mod edges;
 mod lock;
+mod tasks;
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use gateway_common::admin::AgentStatus;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -24,6 +25,9 @@ use crate::reconcile::{Input, News, Parts, Proxies, Publisher, Reconciler, Spawn
 use crate::source::Source;
 use crate::status_dir::StatusDir;
 use crate::translate::Params;
+use crate::unix;
+
+use tasks::Tasks;
 
 pub use cleanup::cleanup;
 
@@ -42,10 +46,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let _lock = lock::take(&config.runtime_dir).await?;
     let held = Held::open(&config.state_dir)?;
     let mut datapath = Datapath::open(&edges::datapath(&config)).context("open the datapath")?;
+    let mut tasks = Tasks::default();
     if let Some(logger) = datapath.take_logger() {
-        tokio::spawn(logger.forward());
+        tasks.start("eBPF log", async { Ok(logger.forward().await?) });
     }
-    let announcer = Announcer::open()?;
+    let (announcer, connection) = Announcer::connect()?;
+    tasks.start("netlink", async {
+        connection.await;
+        Err(anyhow!("the kernel closed the connection"))
+    });
     let mut source = Source::directory(&config.source)
         .with_context(|| format!("watch the source directory {} (--source)", config.source.display()))?;
 
@@ -56,8 +65,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (view_in, view) = watch::channel(first_view(&config));
     let user = config.proxy_user;
     let listener = control::bind(&config.control_socket(), user.uid, user.gid)?;
-    tokio::spawn(control::accept(listener, user.uid, events_in));
-    tokio::spawn(admin::serve(admin::bind(&config.agent_socket())?, view, operations_in));
+    tasks.start(
+        "control socket",
+        async move { Err(control::accept(listener, user.uid, events_in).await.into()) },
+    );
+    let listener = unix::bind(&config.agent_socket())?;
+    tasks.start("admin socket", async { Err(admin::serve(listener, view, operations_in).await.into()) });
 
     let mut reconciler = Reconciler::new(Parts {
         params: Params {
@@ -82,13 +95,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     loop {
         let input = tokio::select! {
             update = source.next() => Input::Objects(update.context("the source ended")?),
-            event = events.recv() => Input::Proxy(event.context("the control socket ended")?),
+            Some(event) = events.recv() => Input::Proxy(event),
             Some(exited) = exits.recv() => Input::Exited(exited),
-            operation = operations.recv() => Input::Operation(operation.context("the admin socket ended")?),
+            Some(operation) = operations.recv() => Input::Operation(operation),
             changed = devices.changed() => { changed?; Input::Devices }
             _ = hangup.recv() => Input::Operation(Operation::ReplaceProxy),
             _ = tick.tick() => Input::Tick,
             _ = drift.tick() => Input::Drift,
+            error = tasks.ended() => return Err(error),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         };

@@ -29,3 +29,4 @@ pub mod cli;
 pub mod config;
 pub mod reconcile;
 pub mod telemetry;
+mod unix;

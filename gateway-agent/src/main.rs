@@ -1,6 +1,6 @@
 //! gateway-agent: reconciles Gateway API objects into the kernel and the proxy of this node.
-#![expect(clippy::print_stderr, reason = "errors before and after the log")]
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -35,7 +35,12 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("gateway-agent: {error:#}");
+            if tracing::enabled!(tracing::Level::ERROR) {
+                tracing::error!(error = format!("{error:#}"), "ending");
+            } else {
+                // There may be nobody to read it.
+                let _ = writeln!(io::stderr(), "gateway-agent: {error:#}");
+            }
             ExitCode::FAILURE
         }
     }

@@ -1,11 +1,12 @@
 //! A node that runs Gatehouse: the real agent, which starts the real proxy, on a directory of YAML.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, ExitStatus, Output};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -15,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use crate::admin;
 use crate::netns::Netns;
-use crate::process::{Process, program, wait_for};
+use crate::process::{self, Process, program, wait_for};
 use crate::topology::{VIPS_V4, VIPS_V6};
 
 /// Longer than anything that works takes, also on a busy machine.
@@ -31,6 +32,10 @@ pub struct Node<'a> {
     agent: Option<Process>,
     /// More arguments of `gateway-agent run`.
     arguments: Vec<String>,
+    /// Of the agent and its proxies.
+    environment: Vec<(String, OsString)>,
+    /// Nobody reads its log.
+    unheard: bool,
 }
 
 impl<'a> Node<'a> {
@@ -44,12 +49,31 @@ impl<'a> Node<'a> {
             // The proxy's user cannot look into every home; mounted, the programs need no way through one.
             netns.mount_file(&program(name)?, &folder.join("bin").join(name))?;
         }
-        Ok(Self { netns, folder, agent: None, arguments: Vec::new() })
+        Ok(Self {
+            netns,
+            folder,
+            agent: None,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            unheard: false,
+        })
     }
 
     /// More arguments for the agent's next start.
     pub fn with_arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
+    /// A variable in the environment of the agent's next start.
+    pub fn with_variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// From the agent's next start on nobody reads what it and its proxies print: each write fails.
+    pub fn with_broken_log(mut self) -> Self {
+        self.unheard = true;
         self
     }
 
@@ -95,8 +119,9 @@ impl<'a> Node<'a> {
         }
         command.args(["--address-pool", VIPS_V4, "--address-pool", VIPS_V6, "--proxy", "spawn"]);
         command.arg("--proxy-binary").arg(self.folder.join("bin/gateway-proxy"));
-        command.args(&self.arguments);
-        self.agent = Some(Process::start("gateway-agent", command, &self.folder.join("log"))?);
+        command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        let start = if self.unheard { Process::start_unheard } else { Process::start };
+        self.agent = Some(start("gateway-agent", command, &self.folder.join("log"))?);
         Ok(())
     }
 
@@ -205,6 +230,17 @@ impl<'a> Node<'a> {
         let status = agent.stop(PATIENCE)?;
         ensure!(status.success(), "the agent ended with {status}\n{}", self.log());
         Ok(())
+    }
+
+    /// Waits for the agent to end by itself; how it did.
+    pub fn wait_agent_ended(&mut self) -> Result<ExitStatus> {
+        self.agent.take().context("no agent runs")?.wait(PATIENCE)
+    }
+
+    /// Shuts down the agent's connections on one of its sockets, given by name.
+    pub fn cut_connections(&self, name: &str) -> Result<()> {
+        let pid = self.agent().context("no agent runs")?;
+        process::cut_connections(pid, &self.folder.join("run").join(name))
     }
 
     /// SIGKILL for the proxy that accepts; the time in which it died.

@@ -1,13 +1,20 @@
 //! Child processes whose output is kept and that end, by id, with their owner.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::net::{Shutdown, shutdown};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open};
+
+/// SO_ACCEPTCON, as /proc/net/unix shows it.
+const LISTENS: &str = "00010000";
 
 #[derive(Debug)]
 pub struct Process {
@@ -22,6 +29,15 @@ impl Process {
         let file = File::options().create(true).append(true).open(log);
         let file = file.with_context(|| format!("open {}", log.display()))?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let child = command.spawn().with_context(|| format!("start {command:?}"))?;
+        Ok(Self { name: name.to_owned(), child, log: log.to_owned() })
+    }
+
+    /// As [`Self::start`], but nobody reads what it prints: each write fails.
+    pub fn start_unheard(name: &str, mut command: Command, log: &Path) -> Result<Self> {
+        let (reader, writer) = io::pipe().context("make a pipe")?;
+        drop(reader);
+        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
         let child = command.spawn().with_context(|| format!("start {command:?}"))?;
         Ok(Self { name: name.to_owned(), child, log: log.to_owned() })
     }
@@ -71,6 +87,37 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Shuts down the connections that a process accepted on its Unix socket at `path`.
+pub fn cut_connections(pid: u32, path: &Path) -> Result<()> {
+    let wanted = path.to_str().context("a path in UTF-8")?;
+    let table = fs::read_to_string(format!("/proc/{pid}/net/unix"))?;
+    let mut inodes = BTreeSet::new();
+    for line in table.lines() {
+        // Num RefCount Protocol Flags Type St Inode Path
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        if let [_, _, _, flags, _, _, inode, name] = fields[..]
+            && name == wanted
+            && flags != LISTENS
+        {
+            inodes.insert(PathBuf::from(format!("socket:[{inode}]")));
+        }
+    }
+    let process = Pid::from_raw(i32::try_from(pid)?).context("a process id")?;
+    let process = pidfd_open(process, PidfdFlags::empty()).context("open the process")?;
+    let mut cut = 0;
+    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        let path = entry?.path();
+        if fs::read_link(&path).is_ok_and(|target| inodes.contains(&target)) {
+            let fd = path.file_name().and_then(OsStr::to_str).context("a descriptor")?.parse()?;
+            let copy = pidfd_getfd(&process, fd, PidfdGetfdFlags::empty()).context("copy the descriptor")?;
+            shutdown(&copy, Shutdown::Both).context("shut the connection down")?;
+            cut += 1;
+        }
+    }
+    ensure!(cut > 0, "process {pid} has no connection at {wanted}");
+    Ok(())
 }
 
 /// Asks until there is an answer or the time is up.

@@ -1,7 +1,7 @@
 //! The control socket's listening end.
 
 use std::io;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::chown;
 use std::path::Path;
 
 use anyhow::Context;
@@ -9,34 +9,23 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 
 use super::peer::{self, Event, PeerId};
+use crate::unix;
 
 /// Binds the control socket; only root and the proxy's user may connect, because private keys travel over it.
 pub fn bind(path: &Path, proxy_uid: u32, proxy_gid: u32) -> anyhow::Result<UnixListener> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("removing the old control socket {}", path.display()));
-        }
-        Ok(()) | Err(_) => {}
-    }
-    let listener =
-        UnixListener::bind(path).with_context(|| format!("binding the control socket {}", path.display()))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
-        .and_then(|()| chown(path, Some(proxy_uid), Some(proxy_gid)))
+    let listener = unix::bind(path)?;
+    chown(path, Some(proxy_uid), Some(proxy_gid))
         .with_context(|| format!("giving the control socket {} to uid {proxy_uid}", path.display()))?;
     Ok(listener)
 }
 
-/// Accepts proxies for ever.
-pub async fn accept(listener: UnixListener, proxy_uid: u32, events: mpsc::Sender<Event>) {
-    for number in 0.. {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // EMFILE and the like pass; a closed listener does not exist here.
-                tracing::warn!(%error, "accepting a proxy");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                continue;
-            }
+/// Accepts proxies until the socket fails; why.
+pub async fn accept(listener: UnixListener, proxy_uid: u32, events: mpsc::Sender<Event>) -> io::Error {
+    let mut number = 0;
+    loop {
+        let stream = match unix::accept(&listener).await {
+            Ok(stream) => stream,
+            Err(error) => return error,
         };
         if let Err(uid) = allowed(&stream, proxy_uid) {
             tracing::warn!(
@@ -45,7 +34,14 @@ pub async fn accept(listener: UnixListener, proxy_uid: u32, events: mpsc::Sender
             );
             continue;
         }
-        tokio::spawn(peer::serve(PeerId(number), stream, events.clone()));
+        let (id, events) = (PeerId(number), events.clone());
+        number += 1;
+        tokio::spawn(async move {
+            let serving = tokio::spawn(peer::serve(id, stream, events.clone()));
+            if let Err(error) = serving.await {
+                let _ = events.send(Event::Gone { id, reason: error.to_string() }).await;
+            }
+        });
     }
 }
 

@@ -1,6 +1,11 @@
 //! The agent dies and comes back; the data plane does not care.
 
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::thread;
+
+use gatehouse_tests::node::Node;
 
 use crate::CALM;
 use crate::place::{Held, Loads, Place};
@@ -51,4 +56,80 @@ fn the_next_agent_takes_up_what_changed_meanwhile() {
     site.node.start().unwrap();
     site.wait_answered_by("two");
     loads.stop().undisturbed();
+}
+
+/// No socket of a healthy kernel fails so: the agent's libc says that it does.
+#[test]
+fn an_agent_that_loses_a_task_by_a_simulated_failure_says_so_and_its_successor_goes_on() {
+    let place = Place::new();
+    let shim = place.topology.node.folder().join("accept.so");
+    let source = shim.with_extension("c");
+    fs::write(&source, FAILING_ACCEPT).unwrap();
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&shim).arg(&source).status();
+    assert!(built.unwrap().success());
+    let mut site = place.serve_with(|node| node.with_variable("LD_PRELOAD", shim));
+    let mut held = Held::open(&site);
+    let loads = Loads::start(&site);
+    for (socket, task) in [("control.sock", "control socket"), ("agent.sock", "admin socket")] {
+        let socket = site.node.folder().join("run").join(socket);
+        let broken = socket.with_extension("sock.broken");
+        fs::write(&broken, "").unwrap();
+        let _woken = UnixStream::connect(&socket).unwrap();
+        let status = site.node.wait_agent_ended().unwrap();
+        assert_eq!(status.code(), Some(1), "{status}");
+        let words = format!("the task `{task}` ended: Invalid argument");
+        assert!(site.node.log().contains(&words), "{words}\n{}", site.node.log());
+        held.exchange();
+        fs::remove_file(&broken).unwrap();
+        site.node.start().unwrap();
+    }
+    loads.stop().undisturbed();
+}
+
+/// `accept4` on a Unix socket fails while there is a file of its name and `.broken`.
+const FAILING_ACCEPT: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+int accept4(int fd, struct sockaddr *peer, socklen_t *length, int flags) {
+    struct sockaddr_un own;
+    socklen_t own_length = sizeof own;
+    char mark[256];
+    if (getsockname(fd, (struct sockaddr *)&own, &own_length) == 0 && own.sun_family == AF_UNIX) {
+        snprintf(mark, sizeof mark, "%s.broken", own.sun_path);
+        if (access(mark, F_OK) == 0) {
+            errno = EINVAL;
+            return -1;
+        }
+    }
+    return syscall(SYS_accept4, fd, peer, length, flags);
+}
+"#;
+
+#[test]
+fn nobody_notices_that_the_log_has_no_reader() {
+    let place = Place::new();
+    let mut site = place.serve_with(Node::with_broken_log);
+    let loads = Loads::start(&site);
+    let agent = site.node.agent();
+    site.route_to("two");
+    site.wait_answered_by("two");
+    site.node.replace_proxy().unwrap();
+    loads.stop().without_failures();
+    assert_eq!(site.node.agent(), agent);
+    site.node.stop_agent().unwrap();
+}
+
+#[test]
+fn a_log_that_is_no_terminal_has_no_colours() {
+    let place = Place::new();
+    let site = place.serve();
+    let log = site.node.log();
+    assert!(log.contains("started a proxy") && log.contains("gateway_proxy"), "{log}");
+    assert!(!log.contains('\x1b'), "{log}");
 }

@@ -51,7 +51,11 @@ impl Place {
     }
 
     pub(crate) fn serve(&self) -> Site<'_> {
-        let node = Node::new(&self.topology.node).unwrap();
+        self.serve_with(|node| node)
+    }
+
+    pub(crate) fn serve_with<'a>(&'a self, prepare: impl FnOnce(Node<'a>) -> Node<'a>) -> Site<'a> {
+        let node = prepare(Node::new(&self.topology.node).unwrap());
         let unknown = IpAddr::from([0, 0, 0, 0]);
         let mut site = Site { place: self, node, v4: unknown, v6: unknown };
         let ports = [Port::tcp("http", 80, backend::HTTP), Port::tcp("tcp", 9000, backend::TCP)];
