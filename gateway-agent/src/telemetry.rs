@@ -1,5 +1,7 @@
 //! The agent's own log.
 
+use std::io::IsTerminal as _;
+
 use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
@@ -11,10 +13,14 @@ pub fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
         format!("log filter `{filter}`: write it as `info` or `gateway_agent::source=debug,info`")
     })?;
     // A reader of stderr that goes away must not end the agent, which eprintln in an error path would.
-    let builder = tracing_subscriber::fmt()
+    let mut builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .log_internal_errors(false);
+    if !std::io::stderr().is_terminal() {
+        // On a terminal NO_COLOR decides.
+        builder = builder.with_ansi(false);
+    }
     match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),

@@ -25,6 +25,7 @@ pub mod proxy_protocol;
 pub mod route;
 pub mod snapshot;
 pub mod tcp;
+pub mod telemetry;
 pub mod tls;
 pub mod udp;
 pub mod upstream;
