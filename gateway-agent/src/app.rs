@@ -18,6 +18,7 @@ use crate::announce::{Announcer, Watch};
 use crate::config::{Config, ProxyMode};
 use crate::datapath::Datapath;
 use crate::objects_file::{self, Objects, ObjectsFile};
+use crate::proxy::supervise::ADOPT;
 use crate::proxy::{Spawn, Supervisor, control};
 use crate::reconcile::held::Held;
 use crate::reconcile::kernel::Kernel;
@@ -31,8 +32,6 @@ use tasks::Tasks;
 
 pub use cleanup::cleanup;
 
-/// Sockets of a proxy that outlived the former agent arrive within this time, or new ones are opened.
-const ADOPT: Duration = Duration::from_secs(3);
 const TICK: Duration = Duration::from_millis(250);
 /// How often the kernel is compared with what it should be, without a cause.
 const DRIFT: Duration = Duration::from_secs(15);
@@ -72,6 +71,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listener = unix::bind(&config.agent_socket())?;
     tasks.start("admin socket", async { Err(admin::serve(listener, view, operations_in).await.into()) });
 
+    // Only from now on can a proxy bring its sockets: what came before may have taken long.
+    let open = Instant::now();
     let mut reconciler = Reconciler::new(Parts {
         params: Params {
             controller_name: config.controller_name.clone(),
@@ -80,9 +81,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         },
         held,
         kernel: Kernel::new(datapath, announcer, edges::devices(&config), config.workers.into()),
-        proxies: Proxies::new(spawning(&config, started, survivors, exits_in), drain_ms(&config)),
+        proxies: Proxies::new(spawning(&config, open, survivors, exits_in), drain_ms(&config)),
         publisher: publisher(&config, started, &source, view_in)?,
-        adopt_until: survivors.then(|| started + ADOPT),
+        adopt_until: survivors.then(|| open + ADOPT),
     });
 
     let mut devices = Watch::open()?;

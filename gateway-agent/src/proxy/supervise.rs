@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// A proxy that ran on from the agent's predecessor connects within this time, or another is started.
-const ADOPT: Duration = Duration::from_secs(3);
+/// A proxy that ran on from the agent's predecessor connects and brings its sockets within this time, or another is started
+/// with new ones. It tries every 2 s at least.
+pub const ADOPT: Duration = Duration::from_secs(5);
 /// A started proxy connects and serves within this time, or it is ended.
 const START: Duration = Duration::from_secs(15);
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
