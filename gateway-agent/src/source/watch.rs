@@ -27,8 +27,17 @@ const LONGEST_BURST: Duration = Duration::from_secs(1);
 /// A file that is open for writing is read at last when nothing was written to it for so long.
 const LONGEST_WRITE: Duration = Duration::from_secs(5);
 const RESCAN: Duration = Duration::from_secs(30);
+/// The same without inotify, whose instances a user can have only so many of (fs.inotify.max_user_instances).
+const BLIND_RESCAN: Duration = Duration::from_secs(1);
+
+type Events = std_mpsc::Sender<notify::Result<notify::Event>>;
+type Open = fn(Events) -> notify::Result<RecommendedWatcher>;
 
 pub(super) fn start(root: &Path, origins: Origins, updates: mpsc::Sender<Update>) -> io::Result<()> {
+    start_with(root, origins, updates, notify::recommended_watcher)
+}
+
+fn start_with(root: &Path, origins: Origins, updates: mpsc::Sender<Update>, open: Open) -> io::Result<()> {
     fs::read_dir(root)?;
     // Events carry absolute paths whatever was asked for.
     let root = std::path::absolute(root)?;
@@ -37,7 +46,9 @@ pub(super) fn start(root: &Path, origins: Origins, updates: mpsc::Sender<Update>
         let mut watch = Watch {
             root,
             sender,
+            open,
             watcher: None,
+            told_blind: false,
             store: Store::default(),
             stamps: BTreeMap::new(),
             writing: BTreeMap::new(),
@@ -52,9 +63,12 @@ pub(super) fn start(root: &Path, origins: Origins, updates: mpsc::Sender<Update>
 
 struct Watch {
     root: PathBuf,
-    sender: std_mpsc::Sender<notify::Result<notify::Event>>,
+    sender: Events,
+    open: Open,
     /// And the directory that it watches, which a rename can replace under the same name.
     watcher: Option<(RecommendedWatcher, (u64, u64))>,
+    /// The log says that there is no watcher.
+    told_blind: bool,
     store: Store,
     stamps: BTreeMap<PathBuf, Stamp>,
     /// Files that somebody writes to, and when the last write was.
@@ -142,7 +156,7 @@ impl Watch {
             let patience = match burst {
                 Some(begun) => QUIET.min(LONGEST_BURST.saturating_sub(begun.elapsed())),
                 // Short enough to see that nobody listens any more.
-                None => RESCAN.saturating_sub(scanned.elapsed()).min(Duration::from_secs(1)),
+                None => self.rescan().saturating_sub(scanned.elapsed()).min(Duration::from_secs(1)),
             };
             match events.recv_timeout(patience) {
                 Ok(event) => {
@@ -156,7 +170,7 @@ impl Watch {
                 break;
             }
         }
-        if scanned.elapsed() >= RESCAN {
+        if scanned.elapsed() >= self.rescan() {
             due.tree = true;
         }
         self.take_abandoned(&mut due);
@@ -299,16 +313,26 @@ impl Watch {
             return;
         }
         match self.watcher() {
-            Ok(watcher) => self.watcher = Some((watcher, identity)),
+            Ok(watcher) => {
+                self.watcher = Some((watcher, identity));
+                self.told_blind = false;
+            }
             Err(error) => {
-                warn!(%error, path = %self.root.display(), seconds = RESCAN.as_secs(), "no inotify, scanning instead");
                 self.watcher = None;
+                if !std::mem::replace(&mut self.told_blind, true) {
+                    let seconds = BLIND_RESCAN.as_secs();
+                    warn!(%error, path = %self.root.display(), seconds, "no inotify, scanning instead");
+                }
             }
         }
     }
 
+    const fn rescan(&self) -> Duration {
+        if self.watcher.is_some() { RESCAN } else { BLIND_RESCAN }
+    }
+
     fn watcher(&self) -> notify::Result<RecommendedWatcher> {
-        let mut watcher = notify::recommended_watcher(self.sender.clone())?;
+        let mut watcher = (self.open)(self.sender.clone())?;
         watcher.watch(&self.root, RecursiveMode::Recursive)?;
         if let Some(parent) = self.root.parent() {
             // Only for speed: the scan sees a replaced root too.
@@ -324,13 +348,14 @@ fn file_error(path: &Path, message: String) -> SourceError {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Source;
+    use super::super::{Origins, Source};
     use crate::object::{Kind, NsName, Object, ObjectKey};
     use crate::world::{Event, World};
     use std::fs;
     use std::io::Write as _;
     use std::path::Path;
     use std::time::Duration;
+    use tokio::sync::mpsc;
 
     fn namespace(name: &str, label: &str) -> String {
         format!(
@@ -347,7 +372,10 @@ mod tests {
 
     impl Follower {
         async fn new(root: &Path) -> Self {
-            let source = Source::directory(root).unwrap();
+            Self::of(Source::directory(root).unwrap()).await
+        }
+
+        async fn of(source: Source) -> Self {
             let mut follower = Self { source, world: World::default(), errors: Vec::new() };
             follower.step().await;
             follower
@@ -419,6 +447,23 @@ mod tests {
         let key = ObjectKey { kind: Kind::Namespace, name: NsName::new("", "z") };
         let origin = follower.source.origins().of(&key).unwrap().to_string();
         assert_eq!(origin, root.join("x/y/z.yml:1").display().to_string());
+    }
+
+    #[tokio::test]
+    async fn without_inotify_which_is_simulated_scans_find_each_change() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a.yaml"), namespace("a", "1")).unwrap();
+        let origins = Origins::default();
+        let (sender, updates) = mpsc::channel(1);
+        let none: super::Open = |_| Err(notify::Error::generic("too many instances"));
+        super::start_with(dir.path(), origins.clone(), sender, none).unwrap();
+        let mut follower = Follower::of(Source { updates, origins }).await;
+        for version in ["2", "3", "4"] {
+            fs::write(dir.path().join("a.yaml"), namespace("a", version)).unwrap();
+            follower.until(&[("a", version)]).await;
+        }
+        fs::remove_file(dir.path().join("a.yaml")).unwrap();
+        follower.until(&[]).await;
     }
 
     #[tokio::test]
