@@ -97,7 +97,8 @@ pub struct ProxyProtocol {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BackendParameters {
     pub service: ServiceSelector,
-    /// Send a PROXY protocol header of this version at the start of each connection. Default: none is sent.
+    /// Send a PROXY protocol header of this version at the start of each connection; towards UDP, `V2` before each datagram,
+    /// and `V1` is refused. Default: none is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxy_protocol: Option<ProxyProtocolVersion>,
 }

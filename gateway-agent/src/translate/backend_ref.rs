@@ -7,6 +7,7 @@ use super::backend::{self, BackendKey};
 use super::condition::{Problem, Reason};
 use super::grant;
 use super::rules::Rules;
+use crate::crds::gateway_parameters::Parameters;
 use crate::object::{Kind, NsName};
 
 /// The fields that every kind of reference has.
@@ -100,7 +101,7 @@ fn find(rules: &mut Rules<'_, '_>, target: &Target) -> Result<BackendKey, Proble
             ),
         ));
     }
-    let proxy_protocol = rules.proxy_protocol(&service, number, proto);
+    let proxy_protocol = rules.proxy_protocol(&service, number, proto)?;
     Ok(BackendKey { service, port: number, proto, proxy_protocol })
 }
 
@@ -127,10 +128,22 @@ impl Rules<'_, '_> {
 
     /// What the parameters of the Gateways say about the Service; the first that says anything counts, because a
     /// header is a property of the server behind it.
-    fn proxy_protocol(&self, service: &NsName, port: u16, proto: Proto) -> Option<ProxyProtocolOut> {
-        if proto == Proto::Udp {
-            return None;
+    fn proxy_protocol(
+        &self,
+        service: &NsName,
+        port: u16,
+        proto: Proto,
+    ) -> Result<Option<ProxyProtocolOut>, Problem> {
+        let said = |parameters: &&Parameters| parameters.backend_proxy_protocol(service, port);
+        match self.parameters.iter().find_map(said) {
+            Some((ProxyProtocolOut::V1, field)) if proto == Proto::Udp => Err(Problem::new(
+                Reason::UnsupportedProtocol,
+                format!(
+                    "{field} is V1, which has no form for UDP, and port {port} of Service {service} is one; write V2, \
+                     which goes before each datagram, or remove it"
+                ),
+            )),
+            said => Ok(said.map(|(version, _)| version)),
         }
-        self.parameters.iter().find_map(|parameters| parameters.backend_proxy_protocol(service, port))
     }
 }

@@ -20,9 +20,13 @@ use crate::object::NsName;
 pub struct Parameters {
     pub settings: ir::Settings,
     pub no_listener: abi::NoListener,
+    name: NsName,
     proxy_protocol: Vec<(usize, Listeners, ir::ProxyProtocolIn)>,
-    backends: BTreeMap<(NsName, Option<u16>), ir::ProxyProtocolOut>,
+    /// Each with its index in `spec.backends`.
+    backends: Backends,
 }
+
+type Backends = BTreeMap<(NsName, Option<u16>), (usize, ir::ProxyProtocolOut)>;
 
 /// Which listeners an entry of `spec.proxyProtocol` means.
 #[derive(Clone, PartialEq, Debug)]
@@ -45,6 +49,7 @@ impl Default for Parameters {
         Self {
             settings: ir::Settings::default(),
             no_listener: abi::NoListener::Reject,
+            name: NsName::new("", ""),
             proxy_protocol: Vec::new(),
             backends: BTreeMap::new(),
         }
@@ -63,10 +68,16 @@ impl Parameters {
         self.proxy_protocol.iter().find(|(_, listeners, _)| holds(listeners)).map(|(_, _, setting)| setting)
     }
 
-    /// The header that a new connection to a Service's port begins with.
-    pub fn backend_proxy_protocol(&self, service: &NsName, port: u16) -> Option<ir::ProxyProtocolOut> {
+    /// The header that a connection or datagram to a Service's port begins with, and the field that says so.
+    pub fn backend_proxy_protocol(
+        &self,
+        service: &NsName,
+        port: u16,
+    ) -> Option<(ir::ProxyProtocolOut, String)> {
         let exact = self.backends.get(&(service.clone(), Some(port)));
-        exact.or_else(|| self.backends.get(&(service.clone(), None))).copied()
+        let (index, version) = exact.or_else(|| self.backends.get(&(service.clone(), None)))?;
+        let field = format!("spec.backends[{index}].proxyProtocol of GatewayParameters {}", self.name);
+        Some((*version, field))
     }
 
     /// Entries of `spec.proxyProtocol` that do not fit the Gateway's listeners over TCP, given as name and port.
@@ -148,6 +159,7 @@ impl Check {
         };
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
         Parameters {
+            name: NsName::new(namespace, object.metadata.name.as_deref().unwrap_or_default()),
             settings,
             no_listener: match spec.no_listener {
                 None | Some(NoListener::Reject) => abi::NoListener::Reject,
@@ -211,12 +223,8 @@ impl Check {
         number
     }
 
-    fn backends(
-        &mut self,
-        namespace: &str,
-        entries: &[BackendParameters],
-    ) -> BTreeMap<(NsName, Option<u16>), ir::ProxyProtocolOut> {
-        let mut backends = BTreeMap::new();
+    fn backends(&mut self, namespace: &str, entries: &[BackendParameters]) -> Backends {
+        let mut backends = Backends::new();
         let mut seen: BTreeMap<(NsName, Option<u16>), usize> = BTreeMap::new();
         for (index, entry) in entries.iter().enumerate() {
             let field = format!("spec.backends[{index}].service");
@@ -237,10 +245,10 @@ impl Check {
             }
             match entry.proxy_protocol {
                 Some(ProxyProtocolVersion::V1) => {
-                    backends.insert((service, port), ir::ProxyProtocolOut::V1);
+                    backends.insert((service, port), (index, ir::ProxyProtocolOut::V1));
                 }
                 Some(ProxyProtocolVersion::V2) => {
-                    backends.insert((service, port), ir::ProxyProtocolOut::V2);
+                    backends.insert((service, port), (index, ir::ProxyProtocolOut::V2));
                 }
                 None => {}
             }
@@ -346,7 +354,8 @@ mod tests {
 
     #[test]
     fn nothing_said_is_the_default() {
-        assert_eq!(validate(&read(serde_json::json!({}))).unwrap(), Parameters::default());
+        let want = Parameters { name: NsName::new("shop", "p"), ..Parameters::default() };
+        assert_eq!(validate(&read(serde_json::json!({}))).unwrap(), want);
     }
 
     #[test]
@@ -395,13 +404,14 @@ mod tests {
         assert_eq!(parameters.no_listener, abi::NoListener::Drop);
 
         let mail = NsName::new("shop", "mail");
-        assert_eq!(parameters.backend_proxy_protocol(&mail, 25), Some(ir::ProxyProtocolOut::V2));
-        assert_eq!(parameters.backend_proxy_protocol(&mail, 26), Some(ir::ProxyProtocolOut::V1));
-        assert_eq!(
-            parameters.backend_proxy_protocol(&NsName::new("data", "db"), 1),
-            Some(ir::ProxyProtocolOut::V2)
-        );
-        assert_eq!(parameters.backend_proxy_protocol(&NsName::new("shop", "db"), 1), None);
+        let header = |service: &NsName, port| parameters.backend_proxy_protocol(service, port);
+        let says = |version, index: usize| {
+            Some((version, format!("spec.backends[{index}].proxyProtocol of GatewayParameters shop/p")))
+        };
+        assert_eq!(header(&mail, 25), says(ir::ProxyProtocolOut::V2, 1));
+        assert_eq!(header(&mail, 26), says(ir::ProxyProtocolOut::V1, 0));
+        assert_eq!(header(&NsName::new("data", "db"), 1), says(ir::ProxyProtocolOut::V2, 2));
+        assert_eq!(header(&NsName::new("shop", "db"), 1), None);
 
         let want = ir::ProxyProtocolIn { trusted: vec!["10.0.0.0/8".parse().unwrap()], strict: true };
         assert_eq!(parameters.proxy_protocol(80, ["other", "web"]), Some(&want));
