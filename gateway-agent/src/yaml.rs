@@ -32,12 +32,14 @@ pub(crate) struct SyntaxError {
 
 /// The documents of a file that are not empty.
 pub(crate) fn read(text: &str) -> Result<Vec<Node>, SyntaxError> {
-    // A file's size bounds what it can hold; the alias limits of the parser bound what it can unfold to.
+    // The size of the text bounds what it holds (a document has 4 bytes at least, an empty item 2, for 3 events), and
+    // whoever reads files bounds that; the alias limits of the parser bound what it can unfold to.
+    let length = text.len();
     let budget = serde_saphyr::budget! {
-        max_documents: 100_000,
-        max_events: 8_000_000,
-        max_nodes: 4_000_000,
-        max_total_scalar_bytes: 64 << 20,
+        max_documents: length + 1,
+        max_events: 4 * length + 64,
+        max_nodes: 2 * length + 64,
+        max_total_scalar_bytes: length + (64 << 20),
     };
     let options = serde_saphyr::options! {
         budget: budget,

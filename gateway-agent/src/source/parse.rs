@@ -1,5 +1,6 @@
 //! A file's bytes to its objects. Pure: the same bytes give the same answer.
 
+use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 
 use serde::de::DeserializeOwned;
@@ -33,7 +34,7 @@ pub struct Found {
 
 /// Reads the documents of one file; `path` only names it in errors.
 pub fn parse(path: &FilePath, bytes: &[u8]) -> Parsed {
-    let mut file = File { path, parsed: Parsed::default(), document: 0 };
+    let mut file = File { path, parsed: Parsed::default(), document: 0, lines: BTreeMap::new() };
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
@@ -58,6 +59,8 @@ struct File<'a> {
     path: &'a FilePath,
     parsed: Parsed,
     document: usize,
+    /// Of the objects so far.
+    lines: BTreeMap<ObjectKey, u32>,
 }
 
 impl File<'_> {
@@ -111,15 +114,17 @@ impl File<'_> {
     }
 
     fn object(&mut self, node: &Node, key: ObjectKey) {
-        let earlier = self.parsed.objects.iter().find(|found| found.key == key).map(|found| found.line);
-        if let Some(line) = earlier {
+        if let Some(line) = self.lines.get(&key).copied() {
             let message =
                 format!("is in this file already, at line {line}; the first is used, remove the other");
             self.error(node, Some(key.to_string()), &Path::default(), message);
             return;
         }
         match read_object(node, &key) {
-            Ok(object) => self.parsed.objects.push(Found { key, object, line: node.line }),
+            Ok(object) => {
+                self.lines.insert(key.clone(), node.line);
+                self.parsed.objects.push(Found { key, object, line: node.line });
+            }
             Err(problems) => {
                 for (path, message) in problems {
                     self.error(node, Some(key.to_string()), &path, message);
@@ -285,6 +290,22 @@ endpoints: [{addresses: ['2001:db8::1']}]
         };
         let port = &slice.ports.unwrap()[0];
         assert_eq!((port.name.as_deref(), port.protocol.as_deref()), (Some(""), Some("TCP")));
+    }
+
+    #[test]
+    fn a_file_may_have_as_many_documents_as_its_size_allows() {
+        let mut text = String::new();
+        for number in 0..10_000 {
+            let route = ROUTE.replace("name: web, namespace", &format!("name: web-{number}, namespace"));
+            text.push_str(&format!("---\n{route}"));
+        }
+        let parsed = parse(FilePath::new("f.yaml"), text.as_bytes());
+        assert_eq!((parsed.errors.as_slice(), parsed.objects.len()), (&[][..], 10_000));
+        let last = &parsed.objects[9_999];
+        assert_eq!(last.key.to_string(), "HTTPRoute shop/web-9999");
+        assert_eq!(last.line as usize, text.lines().count() - ROUTE.lines().count() + 1);
+        assert_eq!(lines(&"---\n".repeat(200_000)), Vec::<String>::new());
+        assert_eq!(lines(&format!("a:\n{}", "- \n".repeat(200_000))).len(), 1, "no apiVersion");
     }
 
     #[test]
