@@ -19,3 +19,5 @@ mod lifecycle;
 mod matches;
 #[path = "proxy_http/tls.rs"]
 mod tls;
+#[path = "proxy_http/websocket.rs"]
+mod websocket;

@@ -1,8 +1,8 @@
 //! A backend that answers with what it was asked, over HTTP/1.1, HTTP/2, TLS, TCP and UDP.
 //!
 //! A request's query changes its answer: `status=503`, `delay-ms=100`, `size=65536` (bytes instead of the echo),
-//! `trailers=1`, `stream=1` (the request's body comes back as it arrives), `close=1`. `Upgrade:` is accepted, and what
-//! comes then goes back.
+//! `trailers=1`, `stream=1` (the request's body comes back as it arrives), `close=1`. With `Upgrade: websocket` each message
+//! goes back, with another protocol each byte.
 #![expect(clippy::print_stdout, reason = "tells its owner that it listens")]
 
 use std::convert::Infallible;
@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use clap::Parser;
+use futures_util::{SinkExt as _, StreamExt as _};
 use gatehouse_tests::echo::Echo;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
@@ -29,6 +30,9 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio_rustls::TlsAcceptor;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
@@ -141,7 +145,7 @@ where
 }
 
 async fn answer(
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
     peer: SocketAddr,
     name: Arc<str>,
 ) -> Result<Response<Body>, Infallible> {
@@ -150,7 +154,7 @@ async fn answer(
         tokio::time::sleep(Duration::from_millis(delay)).await;
     }
     let mut response = if request.headers().contains_key(UPGRADE) {
-        upgrade(&mut request)
+        upgrade(request)
     } else if number(&query, "stream").is_some() {
         Response::new(request.into_body().boxed())
     } else {
@@ -218,15 +222,28 @@ fn headers(map: &HeaderMap) -> std::collections::BTreeMap<String, Vec<String>> {
     all
 }
 
-/// Accepts any upgrade and sends back what comes.
-fn upgrade(request: &mut Request<Incoming>) -> Response<Body> {
+/// Accepts any upgrade.
+fn upgrade(mut request: Request<Incoming>) -> Response<Body> {
+    let upgrade = hyper::upgrade::on(&mut request);
+    let protocol = request.headers().get(UPGRADE).cloned().unwrap_or(HeaderValue::from_static("?"));
+    if protocol.as_bytes().eq_ignore_ascii_case(b"websocket") {
+        // RFC 6455 §4.2: what is no handshake is refused.
+        let Ok(response) = create_response_with_body(&request, || full(Bytes::new())) else {
+            let mut response = Response::new(full(Bytes::new()));
+            *response.status_mut() = StatusCode::BAD_REQUEST;
+            return response;
+        };
+        tokio::spawn(async move {
+            if let Ok(upgraded) = upgrade.await {
+                echo_messages(upgraded).await;
+            }
+        });
+        return response;
+    }
     let mut response = Response::new(full(Bytes::new()));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    if let Some(protocol) = request.headers().get(UPGRADE) {
-        response.headers_mut().insert(UPGRADE, protocol.clone());
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    }
-    let upgrade = hyper::upgrade::on(request);
+    response.headers_mut().insert(UPGRADE, protocol);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
     tokio::spawn(async move {
         if let Ok(upgraded) = upgrade.await {
             let (mut from, mut to) = tokio::io::split(TokioIo::new(upgraded));
@@ -235,6 +252,16 @@ fn upgrade(request: &mut Request<Incoming>) -> Response<Body> {
         }
     });
     response
+}
+
+/// Pings and the close are answered by the library.
+async fn echo_messages(upgraded: hyper::upgrade::Upgraded) {
+    let mut socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
+    while let Some(Ok(message)) = socket.next().await {
+        if (message.is_text() || message.is_binary()) && socket.send(message).await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn echo_tcp(mut stream: TcpStream, peer: SocketAddr, name: Arc<str>) {

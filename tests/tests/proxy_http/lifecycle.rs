@@ -107,10 +107,10 @@ async fn an_upgraded_connection_carries_bytes_both_ways() {
     bed.settings.timeouts.stream_idle_ms = 2000;
     bed.serve_all(&[echo.address]).await;
     let mut stream = TcpStream::connect(bed.address).await.unwrap();
-    let ask = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let ask = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
     stream.write_all(ask.as_bytes()).await.unwrap();
     let answer = read_until(&mut stream, "\r\n\r\n").await.to_ascii_lowercase();
-    assert!(answer.starts_with("http/1.1 101") && answer.contains("upgrade: websocket"), "{answer}");
+    assert!(answer.starts_with("http/1.1 101") && answer.contains("upgrade: echo"), "{answer}");
     for round in 0..20 {
         let sent = format!("round {round}");
         stream.write_all(sent.as_bytes()).await.unwrap();
