@@ -49,7 +49,7 @@ pub(super) fn attach(
     let places: Vec<_> = admitted
         .iter()
         .filter_map(|listener| {
-            hostname::agree(listener.hostname.as_ref(), subject.hostnames).map(|hostnames| Place {
+            hostname::shared(listener.hostname.as_ref(), subject.hostnames).map(|hostnames| Place {
                 listener: listener.name.clone(),
                 port: listener.port,
                 hostnames,

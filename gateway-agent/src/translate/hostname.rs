@@ -27,46 +27,21 @@ fn is_label(label: &str) -> bool {
         && bytes[bytes.len() - 1] != b'-'
 }
 
-/// The names that a listener and a route agree on, each once and ordered; empty: every name. None: they agree on none.
-pub(super) fn agree(listener: Option<&Hostname>, route: &[Hostname]) -> Option<Vec<Hostname>> {
-    if route.is_empty() {
-        return Some(listener.cloned().into_iter().collect());
-    }
-    let mut common: Vec<Hostname> = match listener {
-        None => route.to_vec(),
-        Some(listener) => route.iter().filter_map(|name| narrower(listener, name)).cloned().collect(),
-    };
-    common.sort();
-    common.dedup();
-    (!common.is_empty()).then_some(common)
+/// The names of a route of which a listener has any, as the route says them, each once and ordered; empty: every name.
+/// None: they have no name in common. Precedence is by these, and not by what both agree on: the
+/// feature GatewayRouteHostnameIntersectionPrecedence.
+pub(super) fn shared(listener: Option<&Hostname>, route: &[Hostname]) -> Option<Vec<Hostname>> {
+    let mut names: Vec<_> = route.iter().filter(|name| overlap(listener, Some(name))).cloned().collect();
+    names.sort();
+    names.dedup();
+    (route.is_empty() || !names.is_empty()).then_some(names)
 }
 
 /// Whether some name belongs to both; None is every name.
 pub(super) fn overlap(a: Option<&Hostname>, b: Option<&Hostname>) -> bool {
     match (a, b) {
-        (Some(a), Some(b)) => narrower(a, b).is_some(),
+        (Some(a), Some(b)) => a.covers(b) || b.covers(a),
         (None, _) | (_, None) => true,
-    }
-}
-
-/// The one of two names that the other covers.
-fn narrower<'a>(a: &'a Hostname, b: &'a Hostname) -> Option<&'a Hostname> {
-    if covers(a, b) {
-        Some(b)
-    } else if covers(b, a) {
-        Some(a)
-    } else {
-        None
-    }
-}
-
-/// Whether every name that `narrow` stands for is one that `wide` stands for.
-fn covers(wide: &Hostname, narrow: &Hostname) -> bool {
-    match wide.wildcard_suffix() {
-        None => wide == narrow,
-        Some(suffix) => {
-            narrow.as_str().strip_suffix(suffix).is_some_and(|head| head.len() > 1 && head.ends_with('.'))
-        }
     }
 }
 
@@ -77,21 +52,21 @@ mod tests {
     fn check(listener: Option<&str>, route: &[&str], want: Option<&[&str]>) {
         let name = |text: &&str| parse(text).unwrap();
         let route: Vec<_> = route.iter().map(name).collect();
-        let got = agree(listener.as_ref().map(name).as_ref(), &route);
+        let got = shared(listener.as_ref().map(name).as_ref(), &route);
         let want = want.map(|names| names.iter().map(name).collect::<Vec<_>>());
         assert_eq!(got, want, "{listener:?} {route:?}");
     }
 
     #[test]
-    fn agreement_is_the_narrower_name() {
+    fn a_route_s_names_are_kept_as_they_are() {
         check(None, &[], Some(&[]));
-        check(Some("a.test"), &[], Some(&["a.test"]));
+        check(Some("a.test"), &[], Some(&[]));
         check(None, &["b.test", "a.test", "b.test"], Some(&["a.test", "b.test"]));
         check(Some("a.test"), &["a.test", "b.test"], Some(&["a.test"]));
         check(Some("*.test"), &["a.test", "x.y.test", "test"], Some(&["a.test", "x.y.test"]));
-        check(Some("a.test"), &["*.test"], Some(&["a.test"]));
+        check(Some("a.test"), &["*.test", "a.test"], Some(&["*.test", "a.test"]));
         check(Some("*.test"), &["*.a.test"], Some(&["*.a.test"]));
-        check(Some("*.a.test"), &["*.test"], Some(&["*.a.test"]));
+        check(Some("*.a.test"), &["*.test"], Some(&["*.test"]));
         check(Some("*.test"), &["*.test"], Some(&["*.test"]));
         check(Some("*.test"), &["test"], None);
         check(Some("*.a.test"), &["*.b.test", "ba.test"], None);

@@ -57,4 +57,14 @@ impl Hostname {
     pub fn wildcard_suffix(&self) -> Option<&str> {
         self.0.strip_prefix("*.")
     }
+
+    /// Whether every name that `narrow` stands for is one that this stands for.
+    pub fn covers(&self, narrow: &Self) -> bool {
+        match self.wildcard_suffix() {
+            None => self == narrow,
+            Some(suffix) => {
+                narrow.0.strip_suffix(suffix).is_some_and(|head| head.len() > 1 && head.ends_with('.'))
+            }
+        }
+    }
 }

@@ -26,7 +26,8 @@ pub struct Attachment {
     pub gateway: GatewayId,
     pub port: u16,
     pub listener: String,
-    /// The names both agree on; empty: every name.
+    /// The route's names of which the listener has any, as the route says them: the most specific wins, whatever the
+    /// listener's own name. Empty: every name of the listener.
     pub hostnames: Vec<Hostname>,
 }
 

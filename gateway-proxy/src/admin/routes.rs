@@ -1,8 +1,11 @@
 //! `GET /routes`, and the words in which a match is written.
 
+use std::collections::BTreeSet;
+
 use gateway_common::admin::{RouteStatus, RuleSummary};
 use gateway_common::ir::{
-    BackendRef, Filter, HttpMatch, HttpRule, L4Rule, NameValueMatch, PathMatch, Route, RouteRules, ValueMatch,
+    Attachment, BackendRef, Filter, HttpMatch, HttpRule, L4Rule, NameValueMatch, PathMatch, Route,
+    RouteRules, ValueMatch,
 };
 
 use crate::snapshot::Snapshot;
@@ -15,11 +18,27 @@ pub(super) fn status(snapshot: &Snapshot) -> Vec<RouteStatus> {
             gateway: at.gateway.clone(),
             port: at.port,
             listener: at.listener.clone(),
-            hostnames: at.hostnames.iter().map(ToString::to_string).collect(),
+            hostnames: hostnames(snapshot, at),
             rules: rules(route),
         })
     });
     rows.collect()
+}
+
+/// The names that the route and its listener agree on.
+fn hostnames(snapshot: &Snapshot, at: &Attachment) -> Vec<String> {
+    let ports = snapshot.gateways.get(&at.gateway).into_iter().flat_map(|gateway| &gateway.ports);
+    let mut listeners = ports.filter(|port| port.number == at.port).flat_map(|port| &port.ir.listeners);
+    let own = listeners.find(|listener| listener.name == at.listener).and_then(|l| l.hostname.as_ref());
+    match own {
+        Some(own) if at.hostnames.is_empty() => vec![own.to_string()],
+        Some(own) => {
+            let narrower = at.hostnames.iter().map(|name| if name.covers(own) { own } else { name });
+            let names: BTreeSet<_> = narrower.collect();
+            names.into_iter().map(ToString::to_string).collect()
+        }
+        None => at.hostnames.iter().map(ToString::to_string).collect(),
+    }
 }
 
 /// One line: `GET PathPrefix /api header x=1 query q~^a`.

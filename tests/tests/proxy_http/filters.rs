@@ -1,5 +1,7 @@
 //! Each filter over HTTP/1.1 and HTTP/2, with and without TLS.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use gatehouse_tests::client::{self, Reply, Target};
@@ -8,6 +10,7 @@ use gateway_common::ir::{
     BackendProtocol, Filter, HeaderEdit, HeaderModifier, HttpRule, Mirror, PathModifier, Redirect, Rewrite,
 };
 use hyper::header::HeaderValue;
+use tokio::io::AsyncWriteExt as _;
 
 use crate::bed::{Bed, Echo, backend_socket, read_until};
 
@@ -51,7 +54,14 @@ async fn headers_redirects_and_rewrites() {
         |path| Filter::UrlRewrite(Rewrite { hostname: Some("c.example".to_owned()), path: Some(path) });
     let mut on_backend = rule("/backend", "b");
     on_backend.backends[0].filters = vec![Filter::RequestHeaderModifier(modifier())];
+    let rewriting = |prefix, path| {
+        let mut rule = rule(prefix, "b");
+        rule.backends[0].filters = vec![rewrite(path)];
+        rule
+    };
     let mut rules = vec![
+        rewriting("/backend-full", PathModifier::ReplaceFull("/whole".to_owned())),
+        rewriting("/backend-prefix", PathModifier::ReplacePrefix("/new".to_owned())),
         filtered("/request", vec![Filter::RequestHeaderModifier(modifier())]),
         filtered("/response", vec![Filter::ResponseHeaderModifier(modifier())]),
         filtered("/full", vec![rewrite(PathModifier::ReplaceFull("/whole".to_owned()))]),
@@ -75,8 +85,14 @@ async fn headers_redirects_and_rewrites() {
             (reply.headers["x-set"].as_bytes(), reply.headers["x-add"].as_bytes()),
             (&b"s"[..], &b"a"[..])
         );
-        let seen = ask(&target, "/full/x?q=1").await.echo().unwrap();
-        assert_eq!((seen.path.as_str(), seen.host.as_deref()), ("/whole?q=1", Some("c.example")));
+        for (path, want) in [
+            ("/full/x?q=1", "/whole?q=1"),
+            ("/backend-full/x?q=1", "/whole?q=1"),
+            ("/backend-prefix/x?q=1", "/new/x?q=1"),
+        ] {
+            let seen = ask(&target, path).await.echo().unwrap();
+            assert_eq!((seen.path.as_str(), seen.host.as_deref()), (want, Some("c.example")), "{path}");
+        }
         let seen = ask(&target, "/prefix/x?q=1").await.echo().unwrap();
         assert_eq!((seen.path.as_str(), seen.header("x-forwarded-for")), ("/x?q=1", Some("127.0.0.1")));
         for status in [301, 302, 303, 307, 308] {
@@ -111,6 +127,48 @@ async fn a_mirror_gets_the_request_and_nobody_waits_for_it() {
         tokio::time::timeout(Duration::from_secs(5), listener.accept()).await.unwrap().unwrap();
     let seen = read_until(&mut stream, "the body").await;
     assert!(seen.starts_with("POST /always HTTP/1.1\r\n"), "{seen}");
+}
+
+#[tokio::test]
+async fn each_of_several_mirrors_gets_its_share() {
+    let echo = Echo::start("b");
+    let ((always, one), (often, two)) = (backend_socket().await, backend_socket().await);
+    let mut bed = Bed::new().await;
+    let to = |name, numerator| {
+        Filter::RequestMirror(Mirror { backend: Some(backend_id(name)), numerator, denominator: 4 })
+    };
+    let backends = vec![
+        backend("b", BackendProtocol::Http1, &[echo.address]),
+        backend("one", BackendProtocol::Http1, &[one]),
+        backend("two", BackendProtocol::Http1, &[two]),
+    ];
+    bed.serve(vec![filtered("/", vec![to("one", 4), to("two", 1)])], backends).await;
+    let count = |listener: tokio::net::TcpListener| {
+        let heard = Arc::new(AtomicUsize::new(0));
+        let counter = heard.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                read_until(&mut stream, "\r\n\r\n").await;
+                counter.fetch_add(1, Ordering::Relaxed);
+                let answer = b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
+                stream.write_all(answer).await.unwrap();
+            }
+        });
+        heard
+    };
+    let (always, often) = (count(always), count(often));
+    for _ in 0..200 {
+        assert_eq!(bed.get("/").await.status, 200);
+    }
+    let all = async {
+        while always.load(Ordering::Relaxed) < 200 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), all).await.unwrap();
+    // Binomial, n = 200, p = 0.25: outside of this once in 10^9.
+    let often = often.load(Ordering::Relaxed);
+    assert!((17..=91).contains(&often), "{often}");
 }
 
 #[tokio::test]

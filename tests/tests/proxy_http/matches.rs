@@ -4,7 +4,7 @@ use gatehouse_tests::client;
 use gatehouse_tests::fake_agent::{backend, gateway, http_port, route, rule};
 use gateway_common::ir::{
     BackendProtocol, Hostname, HttpMatch, HttpRule, Listener, ListenerProtocol, NameValueMatch, PathMatch,
-    Resource, ValueMatch,
+    Resource, Route, ValueMatch,
 };
 use hyper::Method;
 
@@ -100,5 +100,42 @@ async fn a_host_belongs_to_the_most_specific_listener_alone() {
     ] {
         let reply = client::send(&bed.http1(), client::request(host, path).unwrap()).await.unwrap();
         assert_eq!(reply.status.as_u16(), status, "{host}{path}");
+    }
+}
+
+/// What GatewayRouteHostnameIntersectionPrecedence asks for: both routes share one name with the listener.
+#[tokio::test]
+async fn the_name_that_a_route_says_decides_before_its_path() {
+    let (one, two) = (Echo::start("wide"), Echo::start("narrow"));
+    let mut bed = Bed::new().await;
+    let port = bed.port();
+    let mut of = http_port(port);
+    for (own, wide, narrow) in [
+        ("abc.example.com", "*.example.com", "abc.example.com"),
+        ("*.example.com", "*.com", "*.example.com"),
+        ("*.example.com", "", "*.com"),
+    ] {
+        of.listeners[0].hostname = Some(Hostname::new(own));
+        let route = |name: &str, created, hostname: &str, prefix: &str| {
+            let hostnames: &[&str] = if hostname.is_empty() { &[] } else { &[hostname] };
+            Resource::Route(Route {
+                created,
+                ..route(name, port, "http", hostnames, vec![rule(prefix, name)])
+            })
+        };
+        let all = vec![
+            Resource::Gateway(gateway(vec![of.clone()])),
+            route("wide", 1, wide, "/path/prefix"),
+            route("narrow", 2, narrow, "/path"),
+            backend("wide", BackendProtocol::Http1, &[one.address]),
+            backend("narrow", BackendProtocol::Http1, &[two.address]),
+        ];
+        assert!(bed.agent.replace(all).await.unwrap().is_empty());
+        let ask = async |host: &str| {
+            let request = client::request(host, "/path/prefix/longer").unwrap();
+            client::send(&bed.http1(), request).await.unwrap()
+        };
+        assert_eq!(ask("abc.example.com").await.echo().unwrap().backend, "narrow", "{own}");
+        assert_eq!(ask("abc.com").await.status, 404, "{own}: the listener has no such name");
     }
 }
