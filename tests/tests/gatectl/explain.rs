@@ -41,7 +41,7 @@ fn sound(scene: &Scene<'_>, arguments: &[&str]) -> Vec<Value> {
 }
 
 /// The last verdict is the broken link, with a remedy; what it says.
-fn broken(scene: &Scene<'_>, arguments: &[&str], code: i32, stage: &str) -> (String, String) {
+pub(crate) fn broken(scene: &Scene<'_>, arguments: &[&str], code: i32, stage: &str) -> (String, String) {
     let (ended, verdicts) = explain(scene, arguments);
     let last = verdicts.last().unwrap();
     let found = (ended, last["stage"].as_str().unwrap(), last["state"].as_str().unwrap());
@@ -51,7 +51,7 @@ fn broken(scene: &Scene<'_>, arguments: &[&str], code: i32, stage: &str) -> (Str
     (text("text"), text("remedy"))
 }
 
-fn holds(scene: &Scene<'_>) {
+pub(crate) fn holds(scene: &Scene<'_>) {
     let (v4, v6) = (CLIENT_V4.to_string(), CLIENT_V6.to_string());
     for port in [80, 9000] {
         let verdicts = sound(scene, &[&scene.at(port), "--from", &v4]);
