@@ -247,7 +247,7 @@ mod tests {
         // What is not said to have changed is not looked at.
         let (key, two) = object(Kind::HttpRoute, "shop", "two", "True");
         objects = Objects::from([class, (key.clone(), two)]);
-        status.write(&BTreeSet::from([key.clone()]), &objects).unwrap();
+        status.write(&BTreeSet::from([key]), &objects).unwrap();
         let all = ["gatewayclass/gatehouse.yaml", "httproute/shop/mine.yaml", "httproute/shop/two.yaml"];
         assert_eq!(files(&root), [&all[..], &["httproute/shop/web.yaml"]].concat());
         status.write(&BTreeSet::from([route.0]), &objects).unwrap();

@@ -2,6 +2,7 @@
 //! stay, written statuses are left alone, and a change costs what depends on it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up fails")]
 
+mod addresses;
 mod cost;
 mod status;
 mod universe;
@@ -9,7 +10,7 @@ mod universe;
 use std::collections::{BTreeMap, BTreeSet};
 
 use gateway_agent::object::{Kind, ObjectKey};
-use gateway_agent::translate::{Params, Translation, Translator, translate};
+use gateway_agent::translate::{Translation, Translator, translate};
 use proptest::prelude::*;
 
 use universe::{KINDS, base, event, name_of, params, steps};
@@ -77,31 +78,5 @@ proptest! {
             translator.update(&world, &params, &changed);
         }
         prop_assert_eq!(kept(&translator), translate(&forward, &params));
-    }
-
-    /// A Gateway without a word about addresses keeps the ones it has while it is there.
-    #[test]
-    fn addresses_are_never_taken_away(batches in steps(16), pools in 0..3usize) {
-        let (mut world, mut params) = (base(), params());
-        for (index, batch) in batches.into_iter().enumerate() {
-            if index % 3 == pools {
-                params.pools.rotate_left(1);
-                params.pools.truncate(1 + index % 2);
-            }
-            batch.into_iter().for_each(|step| { world.apply(event(step)); });
-            let got = translate(&world, &params).held;
-            for (id, before) in &params.held {
-                let asks = world.gateways.iter().find(|(name, _)| name.to_string() == id.as_str());
-                let default = asks.is_some_and(|(_, g)| g.spec.addresses.as_ref().is_none_or(Vec::is_empty));
-                if let (true, Some(after)) = (default, got.get(id)) {
-                    for v4 in [true, false] {
-                        let first = |list: &[std::net::IpAddr]| list.iter().find(|a| a.is_ipv4() == v4).copied();
-                        prop_assert!(first(before).is_none() || first(before) == first(after), "{} {:?} {:?}", id, before, after);
-                    }
-                }
-            }
-            prop_assert_eq!(&translate(&world, &Params { held: got.clone(), ..params.clone() }).held, &got);
-            params.held = got;
-        }
     }
 }
