@@ -108,6 +108,19 @@ fn steps(kernel: &Kernel) -> Result<Vec<Step>> {
         let arguments = ["test", "-p", "gatehouse-tests", "--tests", "--no-fail-fast", "--", "--ignored"];
         steps.push(cargo("namespace tests with what this kernel has", Libtest, &arguments, &marks));
     }
+    let clustered = ["--package", "gatehouse-cluster", "--features", "cluster"];
+    let linted = [["clippy", "--all-targets"].as_slice(), &clustered].concat();
+    // Two cores carry two clusters and no more.
+    let tested =
+        [["test", "--test", "cluster"].as_slice(), &clustered, &["--", "--test-threads", "2"]].concat();
+    steps.extend([
+        cargo("clippy of the cluster tests", Whole, &linted, &lints),
+        task("cluster programs", &["cluster", "build"]),
+        // What an interrupted run left is not what this one is about.
+        task("cluster removal before", &["cluster", "--name", "shared", "down"]),
+        cargo("cluster tests", Libtest, &tested, &[]),
+        task("cluster removal after", &["cluster", "--name", "shared", "down"]),
+    ]);
     Ok(steps)
 }
 

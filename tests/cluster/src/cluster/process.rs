@@ -57,10 +57,10 @@ impl Identity {
         }
     }
 
-    /// Resident memory in bytes.
+    /// Its share of resident memory in bytes: six programs are one file, whose pages count once among them.
     pub fn memory(self) -> u64 {
-        let text = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
         let kilobytes = line.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
         kilobytes.unwrap_or_default() * 1024
     }

@@ -21,7 +21,7 @@ pub struct Status {
     pub api_server_ready: bool,
     pub nodes: Vec<Node>,
     pub processes: Vec<Process>,
-    /// Resident bytes of everything in the cluster, Pods included.
+    /// Bytes of everything in the cluster, Pods included.
     pub memory: u64,
 }
 
