@@ -155,6 +155,8 @@ fn down_leaves_a_clean_machine_also_after_crashes() {
     let kinds: Vec<_> = traces(&name).into_keys().collect();
     assert_eq!(kinds, ["cgroups", "files", "mounts", "namespaces", "processes"], "what this test looks for");
 
+    // What a user runs there is in the caller's cgroup.
+    let mut stray = running.command("n1", "sleep").unwrap().arg("600").spawn().unwrap();
     running.freeze_node("n2").unwrap();
     let status = Status::of(&running);
     for victim in ["etcd", "apiserver", "n1/containerd", "n1/init"] {
@@ -162,6 +164,7 @@ fn down_leaves_a_clean_machine_also_after_crashes() {
         kill_process(Pid::from_raw(process.pid).unwrap(), Signal::KILL).unwrap();
     }
     goes_away(&name, &before);
+    assert!(!stray.wait().unwrap().success());
 }
 
 #[test]
