@@ -7,6 +7,8 @@ use gateway_common::ir::BackendId;
 use thiserror::Error;
 
 use crate::access_log::Reason;
+use crate::upstream::body::BodyError;
+use crate::upstream::http1::decode::Invalid;
 
 /// Why no stream to a backend could be had.
 #[derive(Debug, Error)]
@@ -43,5 +45,33 @@ pub enum ExchangeError {
     Connect(ConnectError),
     /// It was sent, at least in part.
     #[error("the backend's answer: {0}")]
-    Sent(hyper::Error),
+    Sent(AnswerError),
+}
+
+/// Why there is no answer, or no more of it.
+#[derive(Debug, Error)]
+pub enum AnswerError {
+    #[error("the connection was closed before its end")]
+    Closed,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("not HTTP: {0}")]
+    Invalid(#[from] Invalid),
+    #[error(transparent)]
+    Request(#[from] BodyError),
+    #[error("the request's body is not as long as it said")]
+    Length,
+    #[error(transparent)]
+    Http2(#[from] hyper::Error),
+}
+
+impl AnswerError {
+    /// It was no HTTP.
+    pub fn is_invalid(&self) -> bool {
+        match self {
+            Self::Invalid(_) => true,
+            Self::Http2(error) => error.is_parse(),
+            Self::Closed | Self::Io(_) | Self::Request(_) | Self::Length => false,
+        }
+    }
 }

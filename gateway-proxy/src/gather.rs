@@ -8,26 +8,26 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-pub struct Gathered(TcpStream);
+pub struct Gathered<S = TcpStream>(S);
 
 /// Copying more than this costs more than the vector.
 const SMALL: usize = 1024;
 
-impl Gathered {
-    pub fn new(stream: TcpStream) -> Self {
+impl<S> Gathered<S> {
+    pub fn new(stream: S) -> Self {
         Self(stream)
     }
 
-    pub fn get_ref(&self) -> &TcpStream {
+    pub fn get_ref(&self) -> &S {
         &self.0
     }
 
-    pub fn into_inner(self) -> TcpStream {
+    pub fn into_inner(self) -> S {
         self.0
     }
 }
 
-impl AsyncRead for Gathered {
+impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -37,7 +37,7 @@ impl AsyncRead for Gathered {
     }
 }
 
-impl AsyncWrite for Gathered {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, data)
     }

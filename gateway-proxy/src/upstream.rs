@@ -1,12 +1,14 @@
 //! Backends as one worker sees them: which endpoints they have, how busy and how healthy each is, and the connections
 //! held open to them.
 
+pub mod answer;
 pub mod balance;
 pub mod body;
 pub mod connect;
 pub mod endpoint;
 pub mod exchange;
 pub mod handshake;
+pub mod http1;
 pub mod pool;
 
 use std::cell::RefCell;

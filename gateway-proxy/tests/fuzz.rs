@@ -26,6 +26,11 @@ proptest! {
     }
 
     #[test]
+    fn answer(data in vec(any::<u8>(), 0..60)) {
+        fuzz::answer(&data);
+    }
+
+    #[test]
     fn frames(data in "[ -~]{0,80}") {
         fuzz::frames(data.as_bytes());
     }

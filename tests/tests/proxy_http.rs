@@ -1,6 +1,8 @@
 //! The proxy over real sockets: requests, and what may happen to them.
 #![expect(clippy::unwrap_used, reason = "a step that fails ends its test")]
 
+#[path = "proxy_http/answers.rs"]
+mod answers;
 #[path = "proxy_http/bed.rs"]
 mod bed;
 #[path = "proxy_http/clients.rs"]

@@ -6,14 +6,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::ending::Ending;
 use super::stream::Flow;
 use crate::access_log::Reason;
 use crate::hygiene::trailers;
-use crate::upstream::exchange::Hold;
+use crate::upstream::answer::AnswerBody;
 
 pub struct ResponseBody {
     source: Source,
@@ -26,8 +26,8 @@ enum Source {
 }
 
 struct FromBackend {
-    incoming: Incoming,
-    hold: Option<Hold>,
+    /// None: it failed, or it was given back.
+    answer: Option<AnswerBody>,
     limit: Option<Limit>,
     /// The end of a chunked body was read, or there is no body.
     ended: bool,
@@ -52,16 +52,16 @@ impl ResponseBody {
         Self { source: Source::Empty, ending }
     }
 
-    pub fn from_backend(incoming: Incoming, hold: Hold, expected: Expected, ending: Ending) -> Self {
+    pub fn from_backend(answer: AnswerBody, expected: Expected, ending: Ending) -> Self {
         let Expected { limit, bodiless: ended } = expected;
         ending.client.flow.set(Flow::Outward);
-        Self { source: Source::Backend(FromBackend { incoming, hold: Some(hold), limit, ended }), ending }
+        Self { source: Source::Backend(FromBackend { answer: Some(answer), limit, ended }), ending }
     }
 }
 
 impl FromBackend {
     fn is_ended(&self) -> bool {
-        self.ended || self.incoming.is_end_stream()
+        self.ended || self.answer.as_ref().is_some_and(Body::is_end_stream)
     }
 
     fn poll_frame(
@@ -69,7 +69,8 @@ impl FromBackend {
         cx: &mut Context<'_>,
         ending: &mut Ending,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+        let Some(answer) = &mut self.answer else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = Pin::new(answer).poll_frame(cx) else {
             return self.poll_limit(cx, ending);
         };
         match frame {
@@ -89,7 +90,7 @@ impl FromBackend {
             Some(Err(error)) => {
                 ending.reason = Reason::UpstreamReset;
                 ending.detail(&error);
-                self.hold = None;
+                self.answer = None;
                 Poll::Ready(Some(Err(io::Error::other(error))))
             }
         }
@@ -105,7 +106,7 @@ impl FromBackend {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) => {
                 ending.reason = limit.reason;
-                self.hold = None;
+                self.answer = None;
                 Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())))
             }
         }
@@ -143,7 +144,7 @@ impl Body for ResponseBody {
         match &self.source {
             Source::Empty => SizeHint::with_exact(0),
             Source::Backend(body) if body.ended => SizeHint::with_exact(0),
-            Source::Backend(body) => body.incoming.size_hint(),
+            Source::Backend(body) => body.answer.as_ref().map_or_else(SizeHint::default, Body::size_hint),
         }
     }
 }
@@ -157,8 +158,8 @@ impl Drop for ResponseBody {
             }
             return;
         }
-        if let Some(hold) = body.hold.take() {
-            hold.finish(&self.ending.client.worker);
+        if let Some(answer) = body.answer.take() {
+            answer.finish(&self.ending.client.worker);
         }
     }
 }

@@ -27,16 +27,15 @@ pub fn start(client: &Rc<Client>, held: &Rc<Held>, id: &BackendId, parts: &Parts
     spawn_local(send(client.clone(), held.clone(), id.clone(), request));
 }
 
-async fn send(client: Rc<Client>, held: Rc<Held>, id: BackendId, request: Request<RequestBody>) {
-    let mut request = Some(request);
+async fn send(client: Rc<Client>, held: Rc<Held>, id: BackendId, mut request: Request<RequestBody>) {
     let worker = &client.worker;
     let Some(upstream) = worker.upstreams.upstream(&held.view, &id) else { return };
     let terms = Terms { timeouts: &held.gateway.settings.timeouts, client: client.address, vip: client.vip };
     match exchange::exchange(worker, &upstream, &mut request, &terms).await {
         Ok(answer) => {
-            let mut body = answer.response.into_body();
+            let mut body = answer.body;
             while let Some(Ok(_)) = body.frame().await {}
-            answer.hold.finish(worker);
+            body.finish(worker);
         }
         Err(error) => debug!(backend = %id, %error, "mirror failed"),
     }

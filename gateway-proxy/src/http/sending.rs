@@ -17,8 +17,9 @@ use crate::error::{ConnectError, ExchangeError};
 use crate::hygiene;
 use crate::hygiene::upgrade::Upgrade;
 use crate::route::{Rule, Share};
+use crate::upstream::answer::{Answer, AnswerBody};
 use crate::upstream::body::{Fault, RequestBody};
-use crate::upstream::exchange::{self, Answer, Hold, Terms};
+use crate::upstream::exchange::{self, Terms};
 
 pub(super) struct Sending<'a> {
     pub(super) client: &'a Rc<Client>,
@@ -28,8 +29,7 @@ pub(super) struct Sending<'a> {
     pub(super) upgrade: Option<Upgrade>,
     /// The answer has no body, whatever the backend sends.
     pub(super) bodiless: bool,
-    /// Taken when it is sent.
-    pub(super) request: Option<Request<RequestBody>>,
+    pub(super) request: Request<RequestBody>,
     pub(super) ending: Ending,
 }
 
@@ -60,7 +60,7 @@ impl Sending<'_> {
         };
         match result {
             Ok(answer) => {
-                self.ending.endpoint(answer.hold.lease.address());
+                self.ending.endpoint(answer.body.lease.address());
                 let limit =
                     limit.map(|(at, reason)| Limit { sleep: Box::pin(tokio::time::sleep_until(at)), reason });
                 Ok((answer, limit))
@@ -99,11 +99,11 @@ impl Sending<'_> {
 
     /// The backend's answer as the client gets it.
     fn pass(mut self, answer: Answer, limit: Option<Limit>) -> Answered {
-        let (mut parts, incoming) = answer.response.into_parts();
+        let Answer { mut parts, body } = answer;
         self.ending.status = Some(parts.status);
         self.ending.reason = Reason::Ok;
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switch(parts, answer.hold);
+            return self.switch(parts, body);
         }
         hygiene::clean_response(&mut parts.headers);
         response_filters(self.rule, self.share, &mut parts.headers);
@@ -111,7 +111,7 @@ impl Sending<'_> {
         parts.extensions.clear();
         let draining = self.client.drain.is_draining();
         let expected = Expected { limit, bodiless: self.bodiless };
-        let body = ResponseBody::from_backend(incoming, answer.hold, expected, self.ending);
+        let body = ResponseBody::from_backend(body, expected, self.ending);
         let mut response = Response::from_parts(parts, body);
         if draining {
             close_after(&mut response);
@@ -120,9 +120,9 @@ impl Sending<'_> {
     }
 
     /// The connection becomes what the client asked for and the backend granted.
-    fn switch(mut self, mut parts: Parts, hold: Hold) -> Answered {
+    fn switch(mut self, mut parts: Parts, body: AnswerBody) -> Answered {
         let upgrade = self.upgrade.filter(|upgrade| upgrade.is_granted(parts.status, &parts.headers));
-        let Some((upgrade, (stream, lease))) = upgrade.zip(hold.upgraded()) else {
+        let Some((upgrade, (stream, lease))) = upgrade.zip(body.into_stream()) else {
             self.ending.reason = Reason::UpstreamInvalid;
             return respond(self.rule, Some(self.share), status(StatusCode::BAD_GATEWAY), self.ending);
         };
@@ -142,7 +142,9 @@ fn verdict(error: &ExchangeError) -> (StatusCode, Reason) {
                 if missing { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::SERVICE_UNAVAILABLE };
             (code, error.reason())
         }
-        ExchangeError::Sent(error) if error.is_parse() => (StatusCode::BAD_GATEWAY, Reason::UpstreamInvalid),
+        ExchangeError::Sent(error) if error.is_invalid() => {
+            (StatusCode::BAD_GATEWAY, Reason::UpstreamInvalid)
+        }
         ExchangeError::Sent(_) => (StatusCode::BAD_GATEWAY, Reason::UpstreamReset),
     }
 }

@@ -138,7 +138,7 @@ impl<'a> Way<'a> {
             share,
             upgrade,
             bodiless,
-            request: Some(request),
+            request,
             ending,
         })
     }

@@ -1,21 +1,18 @@
 //! An upgraded connection: bytes both ways until one side ends or nothing moves for too long.
 
 use bytes::Buf;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
-use tokio::sync::oneshot;
 use tracing::debug;
 
 use super::client::Client;
 use super::timing::Phase;
 use crate::access_log::Reason;
 use crate::upstream::Lease;
-use crate::upstream::pool::Upgraded;
+use crate::upstream::http1::Upgraded;
 
 /// A backend that answered 101.
 pub struct Pending {
-    /// Comes when the answer's header is through.
-    pub stream: oneshot::Receiver<Upgraded>,
+    pub stream: Upgraded,
     pub lease: Lease,
 }
 
@@ -24,13 +21,11 @@ pub async fn run<S>(client: &Client, mut stream: S, mut read: impl Buf, pending:
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let Pending { stream: upgraded, lease } = pending;
-    let Ok(upgraded) = upgraded.await else { return };
-    let mut backend = TokioIo::into_inner(upgraded.io).into_inner();
+    let Pending { stream: Upgraded { stream: mut backend, read: first, open }, lease } = pending;
     client.timing.enter(Phase::Stream);
     let copied = async {
         backend.write_all_buf(&mut read).await?;
-        stream.write_all(&upgraded.read_buf).await?;
+        stream.write_all(&first).await?;
         stream.flush().await?;
         copy_bidirectional(&mut stream, &mut backend).await
     };
@@ -43,7 +38,7 @@ where
         () = client.timing.over() => client.entry.end(Reason::IdleTimeout),
         () = drained(client) => client.entry.end(Reason::Drain),
     }
-    drop(lease);
+    drop((lease, open));
 }
 
 /// Ready when the connection was told to drain and had its time for it.

@@ -6,17 +6,18 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use gateway_common::ir::{BackendProtocol, TimeoutSettings};
-use http::{Request, Response};
-use hyper::body::Incoming;
-use tokio::sync::oneshot;
+use http::Request;
+use http::response::Parts;
 
 use super::Upstream;
+use super::answer::{Answer, AnswerBody, Source};
 use super::body::RequestBody;
 use super::connect::{self, TRIES};
 use super::endpoint::Lease;
 use super::handshake;
-use super::pool::{Http1, Stream, Upgraded, Waited};
-use crate::error::{ConnectError, ExchangeError};
+use super::http1::{Failed, Http1};
+use super::pool::{Stream, Waited};
+use crate::error::{AnswerError, ConnectError, ExchangeError};
 use crate::snapshot::Backend;
 use crate::worker::Worker;
 
@@ -28,64 +29,20 @@ pub struct Terms<'a> {
     pub vip: SocketAddr,
 }
 
-/// The answer, and what it is read from.
-pub struct Answer {
-    pub response: Response<Incoming>,
-    pub hold: Hold,
-}
-
-/// Keeps the connection and the endpoint's lease while the answer is read.
-pub struct Hold {
-    pub lease: Lease,
-    connection: Connection,
-    idle: Duration,
-}
-
 enum Connection {
-    Http1 { connection: Http1, reusable: bool },
+    Http1(Box<Http1>),
     Http2(Stream),
 }
 
 /// Connections that were reused and turned out closed, before a new one is insisted on.
 const STALE: usize = 2;
 
-impl Hold {
-    /// The answer was read to its end: others may use the connection.
-    pub fn finish(self, worker: &Worker) {
-        let expires = worker.upstreams.now_ms() + u64::try_from(self.idle.as_millis()).unwrap_or(u64::MAX);
-        match self.connection {
-            Connection::Http2(stream) => stream.end(expires),
-            Connection::Http1 { connection, reusable: true } if connection.sender.is_ready() => {
-                self.lease.endpoint().pool.put(connection, expires);
-            }
-            Connection::Http1 { mut connection, reusable: true } if !connection.sender.is_closed() => {
-                // The request's body is not through yet, or hyper has still to see the answer's end.
-                let lease = self.lease;
-                tokio::task::spawn_local(async move {
-                    if connection.sender.ready().await.is_ok() {
-                        lease.endpoint().pool.put(connection, expires);
-                    }
-                });
-            }
-            Connection::Http1 { .. } => {}
-        }
-    }
-
-    /// The stream of a connection that was answered 101.
-    pub fn upgraded(self) -> Option<(oneshot::Receiver<Upgraded>, Lease)> {
-        match self.connection {
-            Connection::Http1 { connection, .. } => Some((connection.upgraded, self.lease)),
-            Connection::Http2(_) => None,
-        }
-    }
-}
-
-/// Sends `request` to an endpoint of `upstream`, until one answers or the request is spent. By reference, because what an
+/// Sends `request` to an endpoint of `upstream`, until one answers or the request is spent, which it is afterwards. By reference, because what an
 /// async function is given takes room of its own in it.
 pub async fn exchange(
     worker: &Worker,
     upstream: &Upstream,
-    request: &mut Option<Request<RequestBody>>,
+    request: &mut Request<RequestBody>,
     terms: &Terms<'_>,
 ) -> Result<Answer, ExchangeError> {
     let backend = upstream.backend();
@@ -99,7 +56,7 @@ pub async fn exchange(
             Some(connection) => Ok(connection),
             None => Box::pin(connect(worker, &lease, &backend, terms)).await,
         };
-        let mut connection = match connected {
+        let connection = match connected {
             Ok(connection) => connection,
             Err(error) => {
                 tried.push(lease.address());
@@ -107,26 +64,20 @@ pub async fn exchange(
                 continue;
             }
         };
-        let Some(sent) = request.take() else { break };
-        if connection.is_reused() {
-            *request = replay(&sent);
-        }
-        let result = match &mut connection {
-            Connection::Http1 { connection, .. } => connection.sender.try_send_request(sent).await,
-            Connection::Http2(stream) => stream.sender().try_send_request(sent).await,
+        let result = match connection {
+            Connection::Http1(connection) => http1(connection, request).await,
+            Connection::Http2(stream) => http2(stream, request).await,
         };
         match result {
-            Ok(response) => {
+            Ok((parts, source)) => {
                 backend.metrics.of(worker.index).requests.increment();
                 let idle = Duration::from_millis(terms.timeouts.upstream_idle_ms);
-                return Ok(Answer { response, hold: Hold { lease, connection, idle } });
+                let body = AnswerBody::new(lease, source, is_shared(&backend).then_some(idle));
+                return Ok(Answer { parts, body });
             }
-            Err(mut error) => {
-                if let Some(unsent) = error.take_message() {
-                    *request = Some(unsent);
-                }
-                if request.is_none() {
-                    return Err(ExchangeError::Sent(error.into_error()));
+            Err(failed) => {
+                if !failed.again {
+                    return Err(ExchangeError::Sent(failed.error));
                 }
                 stale += 1;
                 if stale > STALE {
@@ -142,6 +93,37 @@ pub async fn exchange(
     Err(ExchangeError::Connect(last.unwrap_or_else(none)))
 }
 
+async fn http1(
+    mut connection: Box<Http1>,
+    request: &mut Request<RequestBody>,
+) -> Result<(Parts, Source), Failed> {
+    let once = !request.method().is_idempotent() || !matches!(request.body(), RequestBody::Empty);
+    if once && connection.is_reused() && !connection.is_open() {
+        return Err(Failed { error: AnswerError::Closed, again: true });
+    }
+    let parts = connection.ask(request).await?;
+    Ok((parts, Source::Http1(connection)))
+}
+
+async fn http2(stream: Stream, request: &mut Request<RequestBody>) -> Result<(Parts, Source), Failed> {
+    let mut again = replay(request);
+    let sent = std::mem::replace(request, Request::new(RequestBody::Empty));
+    match stream.sender().try_send_request(sent).await {
+        Ok(answer) => {
+            let (parts, incoming) = answer.into_parts();
+            Ok((parts, Source::Http2(incoming, stream)))
+        }
+        Err(mut error) => {
+            again = error.take_message().or(again);
+            let repeatable = again.is_some();
+            if let Some(again) = again {
+                *request = again;
+            }
+            Err(Failed { error: error.into_error().into(), again: repeatable })
+        }
+    }
+}
+
 /// A PROXY header speaks for one client: its connection is nobody else's.
 fn is_shared(backend: &Backend) -> bool {
     backend.proxy_protocol.is_none()
@@ -153,10 +135,7 @@ fn pooled(worker: &Worker, lease: &Lease, backend: &Backend) -> Option<Connectio
         return None;
     }
     match backend.protocol {
-        BackendProtocol::Http1 => {
-            let connection = pool.take(worker.upstreams.now_ms())?;
-            Some(Connection::Http1 { connection, reusable: true })
-        }
+        BackendProtocol::Http1 => pool.take(worker.upstreams.now_ms()).map(Connection::Http1),
         BackendProtocol::H2c => pool.stream().map(Connection::Http2),
     }
 }
@@ -175,8 +154,7 @@ async fn connect(
     match backend.protocol {
         BackendProtocol::Http1 => {
             let connected = connect::endpoint(worker, lease, &via).await.map_err(failed)?;
-            let connection = handshake::http1(connected).await.map_err(|_| closed())?;
-            Ok(Connection::Http1 { connection, reusable: is_shared(backend) })
+            Ok(Connection::Http1(Box::new(Http1::new(connected))))
         }
         BackendProtocol::H2c if !is_shared(backend) => {
             let connected = connect::endpoint(worker, lease, &via).await.map_err(failed)?;
@@ -210,8 +188,7 @@ async fn connect(
     }
 }
 
-/// The request again, when sending it twice does no harm: what a backend closed while it was idle did not process it,
-/// but that cannot be known once it is written (RFC 9110 §9.2.2).
+/// The request again, when sending it twice does no harm: see [`Failed`].
 fn replay(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
     if !request.method().is_idempotent() || !matches!(request.body(), RequestBody::Empty) {
         return None;
@@ -222,13 +199,4 @@ fn replay(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
     *again.version_mut() = request.version();
     *again.headers_mut() = request.headers().clone();
     Some(again)
-}
-
-impl Connection {
-    fn is_reused(&self) -> bool {
-        match self {
-            Self::Http1 { connection, .. } => connection.reused,
-            Self::Http2(_) => true,
-        }
-    }
 }

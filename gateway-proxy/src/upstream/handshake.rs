@@ -1,4 +1,4 @@
-//! From a stream to an HTTP connection.
+//! From a stream to an HTTP/2 connection.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -9,15 +9,14 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use gateway_common::ir::BackendProtocol;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 use tracing::debug;
 
-use super::body::RequestBody;
 use super::connect::Connected;
-use super::pool::{Http1, Http2};
+use super::pool::Http2;
 use crate::gather::Gathered;
 
 /// Spawns hyper's futures on the worker's own thread. hyper reads frames in one of them, and tells nobody about settings:
@@ -27,8 +26,6 @@ struct LocalExecutor {
     waiting: Rc<Cell<Option<Waker>>>,
 }
 
-/// Largest piece of a response in memory, and bound of a response's header.
-const HTTP1_BUFFER: usize = 128 * 1024;
 const HTTP2_STREAM_WINDOW: u32 = 1 << 20;
 const HTTP2_CONNECTION_WINDOW: u32 = 4 << 20;
 const HTTP2_SEND_BUFFER: usize = 256 * 1024;
@@ -51,23 +48,6 @@ where
             .await
         });
     }
-}
-
-pub async fn http1(Connected { stream, open }: Connected) -> hyper::Result<Http1> {
-    let (sender, mut connection) = http1::Builder::new()
-        .max_buf_size(HTTP1_BUFFER)
-        .handshake::<_, RequestBody>(TokioIo::new(Gathered::new(stream)))
-        .await?;
-    let (leave, upgraded) = oneshot::channel();
-    spawn_local(async move {
-        match poll_fn(|cx| connection.poll_without_shutdown(cx)).await {
-            // Nobody waits for the stream of a connection that just ended.
-            Ok(()) => drop(leave.send(connection.into_parts())),
-            Err(error) => debug!(%error, "connection to a backend ended"),
-        }
-        drop(open);
-    });
-    Ok(Http1 { sender, upgraded, reused: false })
 }
 
 /// Comes back when the backend has said how many streams it allows; until then nobody knows whether it speaks HTTP/2.

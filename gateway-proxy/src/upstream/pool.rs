@@ -3,23 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::TokioIo;
-use tokio::sync::{Notify, oneshot};
+use hyper::client::conn::http2;
+use tokio::sync::Notify;
 
 use super::body::RequestBody;
-use crate::gather::Gathered;
-
-/// What a connection that was upgraded leaves: its stream and what was read of it.
-pub type Upgraded = http1::Parts<TokioIo<Gathered>>;
-
-/// An HTTP/1.1 connection; answers one request at a time.
-pub struct Http1 {
-    pub sender: http1::SendRequest<RequestBody>,
-    pub upgraded: oneshot::Receiver<Upgraded>,
-    /// It answered a request before, so that the backend may have closed it meanwhile.
-    pub reused: bool,
-}
+use super::http1::Http1;
 
 /// An HTTP/2 connection, shared by requests.
 pub struct Http2 {
@@ -38,7 +26,7 @@ pub struct Stream {
 #[derive(Default)]
 pub struct Pool {
     /// The one used last is taken first, so that the rest grows old and goes.
-    idle: RefCell<Vec<(u64, Http1)>>,
+    idle: RefCell<Vec<(u64, Box<Http1>)>>,
     multiplexed: RefCell<Vec<Rc<Http2>>>,
     connecting: Connecting,
 }
@@ -65,10 +53,10 @@ pub enum Waited<'a> {
 
 impl Pool {
     /// An idle HTTP/1.1 connection that is still good.
-    pub fn take(&self, now: u64) -> Option<Http1> {
+    pub fn take(&self, now: u64) -> Option<Box<Http1>> {
         let mut idle = self.idle.borrow_mut();
         while let Some((expires, connection)) = idle.pop() {
-            if expires > now && connection.sender.is_ready() {
+            if expires > now && connection.is_idle() {
                 return Some(connection);
             }
         }
@@ -76,8 +64,7 @@ impl Pool {
     }
 
     /// Keeps an HTTP/1.1 connection for the next request.
-    pub fn put(&self, mut connection: Http1, expires: u64) {
-        connection.reused = true;
+    pub fn put(&self, connection: Box<Http1>, expires: u64) {
         self.idle.borrow_mut().push((expires, connection));
     }
 
@@ -103,9 +90,7 @@ impl Pool {
 
     /// Drops what was idle for too long and what the backend closed.
     pub fn sweep(&self, now: u64) {
-        self.idle
-            .borrow_mut()
-            .retain(|(expires, connection)| *expires > now && !connection.sender.is_closed());
+        self.idle.borrow_mut().retain(|(expires, connection)| *expires > now && connection.is_idle());
         self.multiplexed.borrow_mut().retain(|connection| {
             !connection.sender.is_closed() && (connection.active.get() > 0 || connection.expires.get() > now)
         });

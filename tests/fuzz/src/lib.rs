@@ -1,6 +1,7 @@
 //! Everything that reads bytes of strangers, as functions of any bytes that must not panic. Driven by libFuzzer from
 //! `fuzz_targets/` and by random bytes from `gateway-proxy/tests/fuzz.rs`.
 
+mod answer;
 mod input;
 mod oracle;
 mod table;
@@ -104,6 +105,41 @@ pub fn path(data: &[u8]) {
 /// The router finds what a scan of all matches by the written rules finds, after each of several changes.
 pub fn matching(data: &[u8]) {
     table::check(&mut Input::new(data));
+}
+
+/// An answer is read alike however it is cut, and so is where it ends.
+pub fn answer(data: &[u8]) {
+    let mut input = Input::new(data);
+    let is_head = input.below(8) == 0;
+    let cuts = input.some(20, |input| u8::try_from(input.below(256)).unwrap_or_default());
+    let pieces = [
+        "HTTP/1.1 200 OK\r\n",
+        "HTTP/1.0 200 OK\r\n",
+        "HTTP/1.1 100 Continue\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\n",
+        "content-length: 5\r\n",
+        "content-length: 7\r\n",
+        "transfer-encoding: chunked\r\n",
+        "connection: close\r\n",
+        "x: y\r\n",
+        "\r\n",
+        "5\r\nhello\r\n",
+        "a;b=c\r\n0123456789\r\n",
+        "0\r\n",
+        "0\r\nsum: 1\r\n\r\n",
+        "hello",
+    ];
+    let raw = input.below(4) == 0;
+    let bytes = if raw {
+        input.rest().to_vec()
+    } else {
+        // Begins as an answer does, because hardly anything else gets past its first line.
+        let rest = input.rest().iter().map(|&byte| pieces[usize::from(byte) % pieces.len()]);
+        std::iter::once(pieces[0]).chain(rest).collect::<String>().into_bytes()
+    };
+    let whole = answer::read(&bytes, is_head, Input::new(&[]));
+    let cut = answer::read(&bytes, is_head, Input::new(&cuts));
+    assert_eq!(whole, cut, "{}", String::from_utf8_lossy(&bytes));
 }
 
 /// Frames from either side; what is understood is understood again when sent on.
