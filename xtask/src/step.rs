@@ -2,7 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a task talks to its user")]
 
 use std::fs::{self, File};
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -54,12 +54,22 @@ impl Log {
                 break status;
             }
             thread::sleep(Duration::from_millis(50));
-            ticker.tick(begun.elapsed());
+            ticker.tick(begun.elapsed(), || self.last_line(start));
         };
         ticker.end(status.success(), begun.elapsed());
         let all = fs::read(&self.path)?;
         let own = all.get(usize::try_from(start)?..).unwrap_or_default();
         Ok(Ended { success: status.success(), output: String::from_utf8_lossy(own).into_owned() })
+    }
+
+    /// What the command that writes since `start` said last, to be shown in a line with other things.
+    fn last_line(&self, start: u64) -> Option<String> {
+        let mut file = File::open(&self.path).ok()?;
+        let end = file.metadata().ok()?.len();
+        file.seek(SeekFrom::Start(start.max(end.saturating_sub(SHOWN_FROM)))).ok()?;
+        let mut bytes = Vec::new();
+        file.take(SHOWN_FROM).read_to_end(&mut bytes).ok()?;
+        last_line(&String::from_utf8_lossy(&bytes))
     }
 
     /// Runs `command`; its failure is an error that shows the end of its output.
@@ -78,7 +88,18 @@ pub(crate) fn tail(text: &str, lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// Says how long a step has been running: each second on a terminal, now and then in a log.
+/// Enough of the end of a log to have a whole line in it.
+const SHOWN_FROM: u64 = 4096;
+const SHOWN: usize = 60;
+
+/// The last line that says something, without what a terminal would obey. The first one names the command.
+fn last_line(text: &str) -> Option<String> {
+    let lines = text.lines().filter(|line| !line.starts_with("==> "));
+    let line = lines.filter(|line| !line.trim().is_empty()).next_back()?;
+    Some(line.trim().chars().filter(|letter| !letter.is_control()).take(SHOWN).collect())
+}
+
+/// Says how long a step has been running, and what it said last: each second on a terminal, now and then in a log.
 struct Ticker<'a> {
     title: &'a str,
     terminal: bool,
@@ -90,17 +111,18 @@ impl<'a> Ticker<'a> {
         Self { title, terminal: io::stdout().is_terminal(), next: Duration::from_secs(2) }
     }
 
-    fn tick(&mut self, elapsed: Duration) {
+    fn tick(&mut self, elapsed: Duration, last: impl FnOnce() -> Option<String>) {
         if elapsed < self.next {
             return;
         }
         let seconds = elapsed.as_secs();
+        let said = last().map(|line| format!(": {line}")).unwrap_or_default();
         if self.terminal {
-            print!("\r  {} … {seconds} s", self.title);
+            print!("\r\x1b[K  {} … {seconds} s{said}", self.title);
             let _ = io::stdout().flush();
             self.next = elapsed + Duration::from_secs(1);
         } else {
-            println!("  {} … {seconds} s", self.title);
+            println!("  {} … {seconds} s{said}", self.title);
             self.next = elapsed + Duration::from_secs(60);
         }
     }
@@ -115,6 +137,15 @@ impl<'a> Ticker<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_line_says_something_and_does_nothing() {
+        let text = "==> build: cargo\n   Compiling tokio v1.0.0\n \n";
+        assert_eq!(last_line(text).as_deref(), Some("Compiling tokio v1.0.0"));
+        assert_eq!(last_line("\x1b[2Ja\tb").as_deref(), Some("[2Jab"));
+        assert_eq!(last_line("==> build: cargo\n"), None);
+        assert_eq!(last_line(&"ä".repeat(100)).map(|line| line.chars().count()), Some(SHOWN));
+    }
 
     #[test]
     fn a_tail_is_at_most_so_long() {
