@@ -75,8 +75,9 @@ pub struct Upgraded {
 /// Read at once at first, and of an answer that comes faster than it goes.
 const ROOM: usize = 8 * 1024;
 const MOST_ROOM: usize = 128 * 1024;
-/// Of a buffer that an idle connection keeps.
+/// Of buffers that an idle connection keeps.
 const IDLE_ROOM: usize = 2 * ROOM;
+const IDLE_HEADER: usize = 4 * 1024;
 
 impl Http1 {
     pub fn new(Connected { stream, open }: Connected) -> Self {
@@ -101,11 +102,12 @@ impl Http1 {
         self.reused
     }
 
-    /// Neither closed nor written to by the backend, as far as the runtime knows: costs no system call. Whoever waited
-    /// for it is forgotten.
+    /// Neither closed nor written to by the backend, as far as the runtime knows, which costs no system call unless there is
+    /// a doubt. Whoever waited for it is forgotten.
     pub fn is_idle(&self) -> bool {
         let ready = self.reader.as_ref().poll_read_ready(&mut Context::from_waker(Waker::noop()));
-        ready.is_pending() && self.read.is_empty()
+        // A read that filled its buffer leaves open whether there is more.
+        self.read.is_empty() && (ready.is_pending() || self.is_open())
     }
 
     /// As [`Self::is_idle`], as far as the kernel knows: for a request that cannot be sent twice.
@@ -179,6 +181,7 @@ impl Http1 {
             self.read = BytesMut::new();
             self.room = ROOM;
         }
+        self.out.shrink_to(IDLE_HEADER);
         if self.sending.is_some() {
             return Idle::Later(self);
         }

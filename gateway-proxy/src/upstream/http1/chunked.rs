@@ -38,7 +38,14 @@ impl Chunked {
     pub fn next(&mut self, read: &mut BytesMut) -> Result<Option<Piece>, Invalid> {
         loop {
             match self.state {
+                // No digit is no size, which httparse takes for 0, as it takes a bare LF for part of an extension.
+                State::Size if read.first().is_some_and(|byte| !byte.is_ascii_hexdigit()) => {
+                    return Err(Invalid::Chunk);
+                }
                 State::Size => match httparse::parse_chunk_size(read).map_err(|_| Invalid::Chunk)? {
+                    Status::Complete((used, _)) if used > LINE || read[..used - 2].contains(&b'\n') => {
+                        return Err(Invalid::Chunk);
+                    }
                     Status::Complete((used, size)) => {
                         read.advance(used);
                         self.state = if size == 0 { State::Trailers } else { State::Data(size) };
@@ -73,9 +80,9 @@ impl Chunked {
 fn trailers(read: &mut BytesMut) -> Result<Option<Piece>, Invalid> {
     let mut room = [httparse::EMPTY_HEADER; TRAILER_FIELDS];
     let (used, fields) = match httparse::parse_headers(read, &mut room)? {
-        Status::Complete(parsed) => parsed,
+        Status::Complete(parsed) if parsed.0 <= TRAILERS => parsed,
         Status::Partial if read.len() < TRAILERS => return Ok(None),
-        Status::Partial => return Err(Invalid::TooLarge),
+        Status::Complete(_) | Status::Partial => return Err(Invalid::TooLarge),
     };
     let mut trailers = HeaderMap::with_capacity(fields.len());
     for field in fields {
@@ -114,10 +121,26 @@ mod tests {
 
     #[test]
     fn what_is_not_a_chunk_is_refused() {
-        for text in ["x\r\n", "5\r\nhelloX", "5\r\nhello\rX", "-1\r\n", "ffffffffffffffff1\r\n", "5 5\r\n"] {
+        for text in [
+            "x\r\n",
+            "5\r\nhelloX",
+            "5\r\nhello\rX",
+            "-1\r\n",
+            "ffffffffffffffff1\r\n",
+            "5 5\r\n",
+            "5;a\nb\r\n",
+            "5\nhello",
+            "\r\n\r\n",
+            ";a\r\n\r\n",
+            " \r\n\r\n",
+            "\t0\r\n\r\n",
+        ] {
             assert_eq!(decode(text), Err(Invalid::Chunk), "{text}");
         }
-        assert_eq!(decode(&format!("5;{}", "a".repeat(LINE))), Err(Invalid::Chunk));
-        assert_eq!(decode(&format!("0\r\na: {}", "a".repeat(TRAILERS))), Err(Invalid::TooLarge));
+        for end in ["", "\r\n"] {
+            assert_eq!(decode(&format!("5;{}{end}", "a".repeat(LINE))), Err(Invalid::Chunk));
+            let trailer = format!("0\r\na: {}{end}{end}", "a".repeat(TRAILERS));
+            assert_eq!(decode(&trailer), Err(Invalid::TooLarge));
+        }
     }
 }
