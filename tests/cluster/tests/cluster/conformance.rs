@@ -1,7 +1,7 @@
 //! The official suite against a cluster without a controller.
 
 use gatehouse_cluster::artifacts::{Artifacts, Channel, Component, Suite};
-use gatehouse_cluster::cluster::Options;
+use gatehouse_cluster::cluster::{KubeProxy, Options};
 use gatehouse_cluster::conformance::{self, Invocation, Room};
 use gatehouse_cluster::testing::Cluster;
 
@@ -25,6 +25,8 @@ fn so_does_the_suite_before_on_a_cluster_of_its_release() {
         dual_stack: false,
         gateway_api: Suite::V1_6_3,
         channel: Channel::Standard,
+        // Nothing that is asked of this cluster goes through a Service.
+        kube_proxy: KubeProxy::None,
         ..Options::default()
     };
     let cluster = Cluster::own("before", &options);
@@ -33,6 +35,8 @@ fn so_does_the_suite_before_on_a_cluster_of_its_release() {
         cluster.kubectl().get(&["crd", "xmeshes.gateway.networking.x-k8s.io"]).is_err(),
         "experimental only"
     );
+    let tables = cluster.exec("n1", &["nft", "list", "tables"]).unwrap();
+    assert!(!tables.contains("kube-proxy"), "{tables}");
 }
 
 fn stops_at_the_class(cluster: &Cluster, suite: Suite) {
