@@ -33,7 +33,7 @@ pub(super) fn run(command: &Command, paths: &Paths, format: Format) -> anyhow::R
     let rows: Vec<Row> =
         view.vips()?.into_iter().map(|vip| Row { holder: get::holder(&objects, vip.address), vip }).collect();
     let header =
-        ["VIP", "PORT", "PROTOCOL", "GATEWAY", "SLOT", "PACKETS", "BYTES", "CONNECTIONS", "DROPPED", "ELSE"];
+        ["VIP", "PORT", "PROTOCOL", "GATEWAY", "SLOT", "PACKETS", "BYTES", "TO-LISTENER", "DROPPED", "ELSE"];
     print(format, &rows, &header, || rows.iter().flat_map(table))?;
     Ok(ExitCode::SUCCESS)
 }
