@@ -94,8 +94,7 @@ const SHOWN: usize = 60;
 
 /// The last line that says something, without what a terminal would obey. The first one names the command.
 fn last_line(text: &str) -> Option<String> {
-    let lines = text.lines().filter(|line| !line.starts_with("==> "));
-    let line = lines.filter(|line| !line.trim().is_empty()).next_back()?;
+    let line = text.lines().rfind(|line| !line.starts_with("==> ") && !line.trim().is_empty())?;
     Some(line.trim().chars().filter(|letter| !letter.is_control()).take(SHOWN).collect())
 }
 
