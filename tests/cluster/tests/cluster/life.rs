@@ -18,7 +18,8 @@ fn is(cluster: &Cluster, node: &str, status: &str) {
 fn a_node_without_carrier_is_not_ready_and_comes_back_with_its_routes() {
     let cluster = Cluster::alone();
     let web = Web::start(&cluster, "carrier").unwrap();
-    let routes = |node: &str| cluster.exec(node, &["ip", "route"]).unwrap();
+    // Not those to Pods, which come and go with the tests before this one.
+    let routes = |node: &str| cluster.exec(node, &["ip", "route", "show", "dev", "eth0"]).unwrap();
     let (running, before) = (cluster.running(), routes("n2"));
     running.set_carrier("n2", false).unwrap();
     let carrier = cluster.exec("n2", &["cat", "/sys/class/net/eth0/carrier"]).unwrap();
