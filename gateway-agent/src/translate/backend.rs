@@ -66,9 +66,15 @@ fn port_proto(protocol: Option<&str>) -> Option<Proto> {
 
 fn protocol(port: &ServicePort) -> BackendProtocol {
     match port.app_protocol.as_deref() {
-        Some("kubernetes.io/h2c") => BackendProtocol::H2c,
+        // gRPC without TLS is HTTP/2 with prior knowledge.
+        Some("kubernetes.io/h2c" | "grpc") => BackendProtocol::H2c,
         _ => BackendProtocol::Http1,
     }
+}
+
+/// The application protocol of a port, when it wants TLS from whoever connects.
+pub(super) fn wants_tls(port: &ServicePort) -> Option<&str> {
+    port.app_protocol.as_deref().filter(|name| matches!(*name, "https" | "kubernetes.io/wss"))
 }
 
 /// A slice's ports already are target ports; they belong to the Service's port of the same name.

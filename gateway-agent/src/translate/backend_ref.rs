@@ -93,11 +93,13 @@ fn find(rules: &mut Rules<'_, '_>, target: &Target) -> Result<BackendKey, Proble
     let Some(port) = backend::port(object, number, proto) else {
         return Err(no_port(object, &service, number, rules.kind));
     };
-    if rules.kind == Kind::HttpRoute && port.app_protocol.as_deref() == Some("kubernetes.io/wss") {
+    if rules.kind == Kind::HttpRoute
+        && let Some(name) = backend::wants_tls(port)
+    {
         return Err(Problem::new(
             Reason::UnsupportedProtocol,
             format!(
-                "appProtocol kubernetes.io/wss of port {number} of Service {service} is not supported; use kubernetes.io/ws"
+                "appProtocol {name} of port {number} of Service {service} wants TLS from the proxy, which is not supported; serve it without TLS (http, kubernetes.io/ws), or route it with a TLSRoute"
             ),
         ));
     }

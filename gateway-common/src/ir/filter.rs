@@ -14,6 +14,19 @@ pub enum Filter {
     RequestMirror(Mirror),
 }
 
+/// Fields that delimit the message or govern its connection: the proxy's own, which no header modifier may name.
+pub const FRAMING: [&str; 9] = [
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "keep-alive",
+    "proxy-connection",
+    "http2-settings",
+];
+
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct HeaderModifier {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

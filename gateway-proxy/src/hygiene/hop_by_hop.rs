@@ -1,9 +1,10 @@
 //! Fields that belong to one connection (RFC 9110 §7.6.1) go no further.
 
+use gateway_common::ir::filter;
 use http::HeaderName;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderValue,
-    SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE,
 };
 
 use super::Reject;
@@ -13,18 +14,21 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
-/// Fields by which a message is delimited or its connection is governed. Nobody but the proxy writes them.
-static FRAMING: [HeaderName; 9] = [
-    CONNECTION,
-    CONTENT_LENGTH,
-    TRANSFER_ENCODING,
-    TE,
-    TRAILER,
-    UPGRADE,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    HTTP2_SETTINGS,
-];
+/// Nobody but the proxy writes them.
+static FRAMING: [HeaderName; 9] = {
+    let [a, b, c, d, e, f, g, h, i] = filter::FRAMING;
+    [
+        HeaderName::from_static(a),
+        HeaderName::from_static(b),
+        HeaderName::from_static(c),
+        HeaderName::from_static(d),
+        HeaderName::from_static(e),
+        HeaderName::from_static(f),
+        HeaderName::from_static(g),
+        HeaderName::from_static(h),
+        HeaderName::from_static(i),
+    ]
+};
 /// Of one connection, never of the message.
 static OWN: [HeaderName; 6] =
     [CONNECTION, TRANSFER_ENCODING, UPGRADE, KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS];

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use gateway_common::ir::filter::FRAMING;
 use gateway_common::ir::{Filter, HeaderEdit, HeaderModifier, Mirror, PathModifier, Redirect, Rewrite};
 
 use super::{header, path};
@@ -222,7 +223,7 @@ fn incompatible(message: String) -> Problem {
 fn one(rules: &mut Rules<'_, '_>, field: &str, spec: Spec<'_>, prefix_only: bool) -> Result<Filter, Problem> {
     Ok(match spec {
         Spec::RequestHeaders(modifier) => {
-            Filter::RequestHeaderModifier(checked(&format!("{field}.requestHeaderModifier"), modifier)?)
+            Filter::RequestHeaderModifier(for_requests(&format!("{field}.requestHeaderModifier"), modifier)?)
         }
         Spec::ResponseHeaders(modifier) => {
             Filter::ResponseHeaderModifier(checked(&format!("{field}.responseHeaderModifier"), modifier)?)
@@ -260,6 +261,16 @@ fn one(rules: &mut Rules<'_, '_>, field: &str, spec: Spec<'_>, prefix_only: bool
 }
 
 /// Of equivalent names the first counts.
+/// Host can be replaced; without it, or with two of them, a request is none (RFC 9112 §3.2).
+fn for_requests(field: &str, modifier: HeaderModifier) -> Result<HeaderModifier, Problem> {
+    let is_host = |name: &str| name.eq_ignore_ascii_case("host");
+    if modifier.add.iter().any(|edit| is_host(&edit.name)) || modifier.remove.iter().any(|name| is_host(name))
+    {
+        return Err(unsupported(format!("{field} adds or removes Host, which can only be set; use set")));
+    }
+    checked(field, modifier)
+}
+
 fn checked(field: &str, modifier: HeaderModifier) -> Result<HeaderModifier, Problem> {
     let edits = |list: &str, edits: Vec<HeaderEdit>| {
         let mut seen = BTreeSet::new();
@@ -271,6 +282,7 @@ fn checked(field: &str, modifier: HeaderModifier) -> Result<HeaderModifier, Prob
                     edit.name
                 )));
             }
+            free(&format!("{field}.{list}[{index}].name"), &edit.name)?;
             if !header::is_value(&edit.value) {
                 return Err(unsupported(format!(
                     "{field}.{list}[{index}].value has control characters; remove them"
@@ -285,11 +297,24 @@ fn checked(field: &str, modifier: HeaderModifier) -> Result<HeaderModifier, Prob
     if let Some(name) = modifier.remove.iter().find(|name| !header::is_name(name)) {
         return Err(unsupported(format!("{field}.remove names {name:?}, which is no header name")));
     }
+    for (index, name) in modifier.remove.iter().enumerate() {
+        free(&format!("{field}.remove[{index}]"), name)?;
+    }
     Ok(HeaderModifier {
         set: edits("set", modifier.set)?,
         add: edits("add", modifier.add)?,
         remove: modifier.remove,
     })
+}
+
+/// What delimits the message is not for filters.
+fn free(field: &str, name: &str) -> Result<(), Problem> {
+    if FRAMING.iter().any(|framing| framing.eq_ignore_ascii_case(name)) {
+        return Err(unsupported(format!(
+            "{field} {name:?} delimits the message or governs its connection, which is the proxy's own; leave it out"
+        )));
+    }
+    Ok(())
 }
 
 fn precise(field: &str, text: Option<&str>) -> Result<Option<String>, Problem> {
