@@ -6,9 +6,12 @@
 //! the same line for whatever parser stands before them.
 
 pub mod authority;
+mod cookie;
 pub mod hop_by_hop;
 pub mod trailers;
 pub mod upgrade;
+
+use std::borrow::Cow;
 
 use gateway_common::ir::Limits;
 use http::header::{CONTENT_LENGTH, EXPECT, HeaderMap, TRANSFER_ENCODING};
@@ -82,6 +85,9 @@ pub fn admit(parts: &mut Parts, limits: &Limits, policy: &path::Policy) -> Resul
     }
     authority::settle(parts)?;
     settle_path(parts, policy)?;
+    if parts.version == Version::HTTP_2 {
+        cookie::join(&mut parts.headers);
+    }
     if hop_by_hop::is_plain(&parts.headers) {
         return Ok(None);
     }
@@ -142,8 +148,11 @@ fn settle_path(parts: &mut Parts, policy: &path::Policy) -> Result<(), Reject> {
     if given == "*" && parts.method != Method::OPTIONS {
         return Err(Reject::Target);
     }
+    // `/` also where a query follows the authority, which is a form that only an absolute target may have (RFC 9112 §3.2.1).
+    let bare = parts.uri.path_and_query().is_some_and(|target| target.as_str().starts_with('?'));
     let normal = path::normalize(given, policy)?;
-    if let std::borrow::Cow::Owned(mut target) = normal {
+    if bare || matches!(normal, Cow::Owned(_)) {
+        let mut target = normal.into_owned();
         if let Some(query) = parts.uri.query() {
             target.push('?');
             target.push_str(query);

@@ -5,10 +5,12 @@ pub mod answer;
 pub mod balance;
 pub mod body;
 pub mod connect;
+pub mod copy;
 pub mod endpoint;
 pub mod exchange;
 pub mod handshake;
 pub mod http1;
+pub mod http2;
 pub mod pool;
 
 use std::cell::RefCell;
@@ -113,6 +115,11 @@ impl Upstream {
     pub fn lease(&self, now: u64, tried: &[SocketAddr]) -> Option<Lease> {
         let endpoints = self.endpoints.borrow();
         balance::least_of_two(&endpoints, now, tried).map(|endpoint| Lease::new(endpoint.clone()))
+    }
+
+    /// Requests, streams and sessions on all its endpoints.
+    pub fn active(&self) -> u32 {
+        self.endpoints.borrow().iter().map(|endpoint| endpoint.active()).sum()
     }
 
     pub fn endpoints(&self) -> Vec<Rc<Endpoint>> {

@@ -55,6 +55,10 @@ impl ResponseBody {
     pub fn from_backend(answer: AnswerBody, expected: Expected, ending: Ending) -> Self {
         let Expected { limit, bodiless: ended } = expected;
         ending.client.flow.set(Flow::Outward);
+        if let Some(progress) = &ending.received {
+            progress.answered.set(true);
+            progress.moved.set(true);
+        }
         Self { source: Source::Backend(FromBackend { answer: Some(answer), limit, ended }), ending }
     }
 }
@@ -85,6 +89,9 @@ impl FromBackend {
                 }
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 ending.bytes_out += u64::try_from(length).unwrap_or_default();
+                if let Some(progress) = &ending.received {
+                    progress.moved.set(true);
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {

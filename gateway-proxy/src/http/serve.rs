@@ -139,14 +139,12 @@ pub async fn http2(client: Rc<Client>, stream: Stream, limits: &Limits) {
                 connection.as_mut().graceful_shutdown();
             }
         }
-        if let Poll::Ready(phase) = client.timing.poll_over(cx) {
-            if phase == Phase::Idle && !told {
-                told = true;
-                connection.as_mut().graceful_shutdown();
-                client.timing.enter(Phase::Header);
-            } else {
+        while let Poll::Ready(phase) = client.timing.poll_over(cx) {
+            if phase != Phase::Idle || std::mem::replace(&mut told, true) {
                 return Poll::Ready(Err(Over::Time(phase)));
             }
+            connection.as_mut().graceful_shutdown();
+            client.timing.enter(Phase::Leaving);
         }
         connection.as_mut().poll(cx).map(Ok)
     });
@@ -173,7 +171,7 @@ fn over_with(client: &Client, over: Over) {
         Over::Drain => Reason::Drain,
         Over::Time(Phase::Handshake) => Reason::TlsTimeout,
         Over::Time(Phase::Header) => Reason::HeaderTimeout,
-        Over::Time(Phase::Idle | Phase::Stream | Phase::Active) => Reason::IdleTimeout,
+        Over::Time(Phase::Idle | Phase::Leaving | Phase::Stream | Phase::Active) => Reason::IdleTimeout,
         Over::Time(Phase::Blocked) => Reason::ClientAbort,
     };
     client.entry.end(reason);

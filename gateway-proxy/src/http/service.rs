@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use gateway_common::ir::BackendId;
-use http::header::{CONNECTION, HeaderValue};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
@@ -21,9 +21,11 @@ use crate::filter::{self, Filters, Outcome};
 use crate::hygiene;
 use crate::hygiene::upgrade::Upgrade;
 use crate::route::{self, Found, Rule, Share, host};
-use crate::upstream::body::{ClientBody, RequestBody};
+use crate::upstream::body::{ClientBody, Limits, RequestBody};
 
 pub type Answered = Response<ResponseBody>;
+
+const GRPC: &[u8] = b"application/grpc";
 
 /// What came of a request before its backend was asked.
 enum Prepared<'a> {
@@ -113,6 +115,9 @@ impl<'a> Way<'a> {
         upgrade: Option<Upgrade>,
         mut ending: Ending,
     ) -> Prepared<'a> {
+        // Before the filters: what they say of the client is the operator's word, and the host is the one it asked for.
+        let trusted = &self.held.gateway.settings.trusted_proxies;
+        self.held.identity.apply(&mut parts.headers, trusted);
         let mut mirrors = Vec::new();
         if let Some(answer) = self.filter(&self.rule.filters, &mut parts, &mut mirrors) {
             ending.reason = Reason::Filter;
@@ -127,8 +132,6 @@ impl<'a> Way<'a> {
             ending.reason = Reason::Filter;
             return Prepared::Answered(respond(self.rule, Some(share), answer, ending));
         }
-        let trusted = &self.held.gateway.settings.trusted_proxies;
-        self.held.identity.apply(&mut parts.headers, trusted);
         let bodiless = parts.method == Method::HEAD;
         let request = self.outgoing(parts, body, upgrade.as_ref(), &mirrors, &mut ending);
         Prepared::Sending(Sending {
@@ -177,13 +180,13 @@ impl<'a> Way<'a> {
         mirrors: &[&BackendId],
         ending: &mut Ending,
     ) -> Request<RequestBody> {
-        parts.version = Version::HTTP_11;
+        let is_stream = std::mem::replace(&mut parts.version, Version::HTTP_11) == Version::HTTP_2;
         parts.extensions.clear();
         let mut body = if body.is_end_stream() {
             RequestBody::Empty
         } else {
-            let limit = Duration::from_millis(self.held.gateway.settings.timeouts.body_idle_ms);
-            let body = ClientBody::new(body, self.client.worker.deadlines.deadline(), limit);
+            let limits = self.limits(&parts.headers);
+            let body = ClientBody::new(body, is_stream, self.client.worker.deadlines.deadline(), limits);
             ending.received = Some(body.progress());
             RequestBody::Client(Box::new(body))
         };
@@ -194,6 +197,17 @@ impl<'a> Way<'a> {
             upgrade.ask(&mut parts.headers);
         }
         Request::from_parts(parts, body)
+    }
+
+    /// gRPC's answer may not begin before there is something to say, on streams that are silent for long.
+    fn limits(&self, headers: &HeaderMap) -> Limits {
+        let timeouts = &self.held.gateway.settings.timeouts;
+        let exchange = Duration::from_millis(timeouts.stream_idle_ms);
+        let is_grpc = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(GRPC));
+        Limits {
+            upload: if is_grpc { exchange } else { Duration::from_millis(timeouts.body_idle_ms) },
+            exchange,
+        }
     }
 }
 
@@ -211,7 +225,7 @@ pub(super) fn respond(
     own(ending, answer)
 }
 
-pub(super) fn response_filters(rule: &Rule, share: &Share, headers: &mut http::HeaderMap) {
+pub(super) fn response_filters(rule: &Rule, share: &Share, headers: &mut HeaderMap) {
     share.filters.response(headers);
     rule.filters.response(headers);
 }

@@ -16,6 +16,8 @@ pub enum Phase {
     Idle,
     /// For the rest of a request's header.
     Header,
+    /// For the end of an HTTP/2 connection that was idle, and was told to go.
+    Leaving,
     /// For nothing of the client's: requests are being answered.
     Active,
     /// For the client to read what it asked for.
@@ -64,7 +66,7 @@ impl Timing {
         let limit = match phase {
             Phase::Handshake => self.timeouts.handshake_ms,
             Phase::Idle => self.timeouts.idle_ms,
-            Phase::Header => self.timeouts.header_ms,
+            Phase::Header | Phase::Leaving => self.timeouts.header_ms,
             Phase::Active => return self.deadline.disarm(),
             Phase::Blocked => self.timeouts.body_idle_ms,
             Phase::Stream => self.timeouts.stream_idle_ms,
@@ -77,7 +79,12 @@ impl Timing {
         match self.phase.get() {
             Phase::Idle if !self.multiplexed.get() => self.enter(Phase::Header),
             Phase::Stream => self.enter(Phase::Stream),
-            Phase::Idle | Phase::Handshake | Phase::Header | Phase::Active | Phase::Blocked => {}
+            Phase::Idle
+            | Phase::Handshake
+            | Phase::Header
+            | Phase::Leaving
+            | Phase::Active
+            | Phase::Blocked => {}
         }
     }
 

@@ -201,3 +201,23 @@ fn answers_lose_the_backends_connection_fields() {
     clean_response(&mut headers);
     assert_eq!(names(&headers), ["content-length", "x-kept"]);
 }
+
+#[test]
+fn a_target_has_a_path() {
+    for (target, version) in [("http://a.example?x=1", H1), ("http://a.example/?x=1", Version::HTTP_2)] {
+        let parts = admitted(target, version, &[HOST_A]);
+        assert_eq!(parts.uri.path_and_query().unwrap().as_str(), "/?x=1", "{target}");
+    }
+}
+
+#[test]
+fn the_crumbs_of_a_cookie_are_joined() {
+    let crumbs = [HOST_A, ("cookie", "a=1"), ("cookie", "b=2; c=3")];
+    let of = |version| {
+        let parts = admitted("/", version, &crumbs);
+        let cookies = parts.headers.get_all("cookie").iter();
+        cookies.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(of(Version::HTTP_2), ["a=1; b=2; c=3"]);
+    assert_eq!(of(H1), ["a=1", "b=2; c=3"]);
+}

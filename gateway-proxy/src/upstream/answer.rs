@@ -81,7 +81,14 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         match &mut self.get_mut().source {
             Source::Http1(connection) => connection.poll_frame(cx),
-            Source::Http2(incoming, _) => Pin::new(incoming).poll_frame(cx).map_err(AnswerError::Http2),
+            Source::Http2(incoming, _) => {
+                let frame = std::task::ready!(Pin::new(&mut *incoming).poll_frame(cx));
+                // hyper takes a reset with NO_ERROR for an end, which it is only after one (RFC 9113 §8.1).
+                if frame.is_none() && !incoming.is_end_stream() {
+                    return Poll::Ready(Some(Err(AnswerError::Closed)));
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(AnswerError::Http2)))
+            }
         }
     }
 

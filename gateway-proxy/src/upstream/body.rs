@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use thiserror::Error;
-use tokio::sync::mpsc;
 
+use super::copy::{Copied, Copier, Patience, pair};
 use crate::deadline::Deadline;
 use crate::hygiene::trailers;
 
@@ -19,15 +19,26 @@ pub enum RequestBody {
     Empty,
     Client(Box<ClientBody>),
     /// What a [`ClientBody`] copies to one mirror.
-    Copy(mpsc::Receiver<Frame<Bytes>>),
+    Copy(Copied),
 }
 
 pub struct ClientBody {
     incoming: Incoming,
+    /// Over HTTP/2.
+    is_stream: bool,
     idle: Deadline,
-    limit: Duration,
+    limits: Limits,
     progress: Rc<Progress>,
-    copies: Vec<mpsc::Sender<Frame<Bytes>>>,
+    copies: Vec<Copier>,
+}
+
+/// How long a client may send nothing.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// Before the answer begins.
+    pub upload: Duration,
+    /// Afterwards, and nothing of the answer moves either.
+    pub exchange: Duration,
 }
 
 /// How far a request body came, for whoever waits for the answer.
@@ -36,6 +47,10 @@ pub struct Progress {
     pub fault: Cell<Option<Fault>>,
     /// What the client sent of it.
     pub bytes: Cell<u64>,
+    /// The answer has begun.
+    pub answered: Cell<bool>,
+    /// Something of the answer came since this was looked at.
+    pub moved: Cell<bool>,
 }
 
 /// Why a request body did not come to its end.
@@ -53,25 +68,27 @@ pub enum BodyError {
     Idle,
     #[error("the client's request body: {0}")]
     Client(hyper::Error),
+    #[error("the client reset its stream before the end of its request body")]
+    Reset,
+    #[error("a mirror's copy of the request body breaks off")]
+    Copy,
 }
 
-/// Frames that may wait for a mirror; one that is slower than the backend by more loses the rest.
-const COPY_FRAMES: usize = 16;
-
 impl ClientBody {
-    pub fn new(incoming: Incoming, idle: Deadline, limit: Duration) -> Self {
-        Self { incoming, idle, limit, progress: Rc::default(), copies: Vec::new() }
+    /// `is_stream`: over HTTP/2.
+    pub fn new(incoming: Incoming, is_stream: bool, idle: Deadline, limits: Limits) -> Self {
+        Self { incoming, is_stream, idle, limits, progress: Rc::default(), copies: Vec::new() }
     }
 
     pub fn progress(&self) -> Rc<Progress> {
         self.progress.clone()
     }
 
-    /// A copy for one mirror. It ends early when it is read too slowly.
-    pub fn copy(&mut self) -> RequestBody {
-        let (sender, receiver) = mpsc::channel(COPY_FRAMES);
-        self.copies.push(sender);
-        RequestBody::Copy(receiver)
+    /// A copy for one mirror. It breaks off when it is read too slowly.
+    pub fn copy(&mut self, patience: Patience) -> RequestBody {
+        let (copier, copied) = pair(patience);
+        self.copies.push(copier);
+        RequestBody::Copy(copied)
     }
 
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -87,36 +104,37 @@ impl ClientBody {
                 if let Some(trailers) = frame.trailers_mut() {
                     trailers::clean(trailers);
                 }
-                self.copies
-                    .retain(|copy| duplicate(&frame).is_some_and(|frame| copy.try_send(frame).is_ok()));
+                self.copies.retain(|copy| copy.copy(&frame));
                 Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(error)) => {
-                self.progress.fault.set(Some(Fault::Client));
-                Poll::Ready(Some(Err(BodyError::Client(error))))
-            }
+            Some(Err(error)) => self.broken(BodyError::Client(error)),
+            // hyper takes a reset with NO_ERROR for an end, which it is only after one (RFC 9113 §8.1).
+            None if self.is_stream && !self.incoming.is_end_stream() => self.broken(BodyError::Reset),
             None => {
-                self.copies.clear();
+                self.copies.drain(..).for_each(Copier::end);
                 Poll::Ready(None)
             }
         }
     }
 
+    fn broken(&mut self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.progress.fault.set(Some(Fault::Client));
+        self.copies.clear();
+        Poll::Ready(Some(Err(error)))
+    }
+
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if !self.idle.is_armed() {
-            self.idle.arm(self.limit);
+            let answered = self.progress.answered.get();
+            self.idle.arm(if answered { self.limits.exchange } else { self.limits.upload });
         }
         ready!(self.idle.poll_over(cx));
+        while self.progress.moved.take() {
+            self.idle.arm(self.limits.exchange);
+            ready!(self.idle.poll_over(cx));
+        }
         self.progress.fault.set(Some(Fault::Idle));
         Poll::Ready(Some(Err(BodyError::Idle)))
-    }
-}
-
-fn duplicate(frame: &Frame<Bytes>) -> Option<Frame<Bytes>> {
-    match (frame.data_ref(), frame.trailers_ref()) {
-        (Some(data), _) => Some(Frame::data(data.clone())),
-        (_, Some(trailers)) => Some(Frame::trailers(trailers.clone())),
-        (None, None) => None,
     }
 }
 
@@ -131,7 +149,7 @@ impl Body for RequestBody {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Client(body) => body.poll_client(cx),
-            Self::Copy(frames) => frames.poll_recv(cx).map(|frame| frame.map(Ok)),
+            Self::Copy(copied) => copied.poll_frame(cx),
         }
     }
 

@@ -16,6 +16,7 @@ use super::connect::{self, TRIES};
 use super::endpoint::Lease;
 use super::handshake;
 use super::http1::{Failed, Http1};
+use super::http2;
 use super::pool::{Stream, Waited};
 use crate::error::{AnswerError, ConnectError, ExchangeError};
 use crate::snapshot::Backend;
@@ -37,8 +38,8 @@ enum Connection {
 /// Connections that were reused and turned out closed, before a new one is insisted on.
 const STALE: usize = 2;
 
-/// Sends `request` to an endpoint of `upstream`, until one answers or the request is spent, which it is afterwards. By reference, because what an
-/// async function is given takes room of its own in it.
+/// Sends `request` to an endpoint of `upstream`, until one answers or the request is spent, which it is afterwards. By
+/// reference, because what an async function is given takes room of its own in it.
 pub async fn exchange(
     worker: &Worker,
     upstream: &Upstream,
@@ -52,6 +53,7 @@ pub async fn exchange(
     while tried.len() < TRIES {
         let Some(lease) = upstream.lease(worker.upstreams.now_ms(), &tried) else { break };
         let held = if stale < STALE { pooled(worker, &lease, &backend) } else { None };
+        let reused = held.is_some();
         let connected = match held {
             Some(connection) => Ok(connection),
             None => Box::pin(connect(worker, &lease, &backend, terms)).await,
@@ -66,7 +68,7 @@ pub async fn exchange(
         };
         let result = match connection {
             Connection::Http1(connection) => http1(connection, request).await,
-            Connection::Http2(stream) => http2(stream, request).await,
+            Connection::Http2(stream) => http2::ask(stream, request, reused).await,
         };
         match result {
             Ok((parts, source)) => {
@@ -103,25 +105,6 @@ async fn http1(
     }
     let parts = connection.ask(request).await?;
     Ok((parts, Source::Http1(connection)))
-}
-
-async fn http2(stream: Stream, request: &mut Request<RequestBody>) -> Result<(Parts, Source), Failed> {
-    let mut again = replay(request);
-    let sent = std::mem::replace(request, Request::new(RequestBody::Empty));
-    match stream.sender().try_send_request(sent).await {
-        Ok(answer) => {
-            let (parts, incoming) = answer.into_parts();
-            Ok((parts, Source::Http2(incoming, stream)))
-        }
-        Err(mut error) => {
-            again = error.take_message().or(again);
-            let repeatable = again.is_some();
-            if let Some(again) = again {
-                *request = again;
-            }
-            Err(Failed { error: error.into_error().into(), again: repeatable })
-        }
-    }
 }
 
 /// A PROXY header speaks for one client: its connection is nobody else's.
@@ -186,17 +169,4 @@ async fn connect(
             }
         }
     }
-}
-
-/// The request again, when sending it twice does no harm: see [`Failed`].
-fn replay(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    if !request.method().is_idempotent() || !matches!(request.body(), RequestBody::Empty) {
-        return None;
-    }
-    let mut again = Request::new(RequestBody::Empty);
-    *again.method_mut() = request.method().clone();
-    *again.uri_mut() = request.uri().clone();
-    *again.version_mut() = request.version();
-    *again.headers_mut() = request.headers().clone();
-    Some(again)
 }

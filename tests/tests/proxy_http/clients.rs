@@ -99,6 +99,9 @@ async fn slow_and_idle_clients_are_closed() {
     assert_eq!(raw(bed.address, b"").await, "");
     assert!(raw(bed.address, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.starts_with("HTTP/1.1 503"));
     assert_eq!(raw(bed.address, b"PRI * HT").await, "");
+    // It is told to go, and does not.
+    let frames = raw(bed.address, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+    assert!(!frames.is_empty());
 }
 
 #[tokio::test]
@@ -190,4 +193,17 @@ async fn a_backend_that_pauses_does_not_cost_its_stream() {
     });
     let reply = client::send(&bed.http2(), client::request("a.example", "/").unwrap()).await.unwrap();
     assert_eq!(&reply.body[..], b"onetwosix");
+}
+
+#[tokio::test]
+async fn a_cookie_in_crumbs_is_one_for_the_backend() {
+    let echo = Echo::start("b");
+    let mut bed = Bed::new().await;
+    bed.serve_all(&[echo.address]).await;
+    let mut request = client::request("a.example", "/").unwrap();
+    for crumb in ["a=1", "b=2", "c=3"] {
+        request.headers_mut().append("cookie", crumb.parse().unwrap());
+    }
+    let reply = client::send(&bed.http2(), request).await.unwrap();
+    assert_eq!(reply.echo().unwrap().headers["cookie"], ["a=1; b=2; c=3"]);
 }

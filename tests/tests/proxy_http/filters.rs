@@ -10,7 +10,7 @@ use gateway_common::ir::{
     BackendProtocol, Filter, HeaderEdit, HeaderModifier, HttpRule, Mirror, PathModifier, Redirect, Rewrite,
 };
 use hyper::header::HeaderValue;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::bed::{Bed, Echo, backend_socket, read_until};
 
@@ -191,4 +191,82 @@ async fn backends_share_by_weight() {
     }
     // Binomial, n = 400, p = 0.1: outside of this once in 10^9.
     assert!((8..=85).contains(&hits), "{hits}");
+}
+
+#[tokio::test]
+async fn a_filter_has_the_last_word_on_what_backends_are_told_of_the_client() {
+    let echo = Echo::start("b");
+    let mut bed = Bed::new().await;
+    let edit = |name: &str, value: &str| HeaderEdit { name: name.to_owned(), value: value.to_owned() };
+    let modifier = HeaderModifier {
+        set: vec![edit("x-forwarded-proto", "https"), edit("x-real-ip", "203.0.113.9")],
+        add: Vec::new(),
+        remove: vec!["forwarded".to_owned()],
+    };
+    let hostname = Some("b.example".to_owned());
+    let filters =
+        vec![Filter::RequestHeaderModifier(modifier), Filter::UrlRewrite(Rewrite { hostname, path: None })];
+    let backends = vec![backend("b", BackendProtocol::Http1, &[echo.address])];
+    bed.serve(vec![filtered("/", filters)], backends).await;
+    let mut request = client::request("a.example", "/").unwrap();
+    for forged in ["x-real-ip", "x-forwarded-for", "x-forwarded-proto"] {
+        request.headers_mut().insert(forged, HeaderValue::from_static("192.0.2.77"));
+    }
+    let seen = client::send(&bed.http1(), request).await.unwrap().echo().unwrap();
+    let told = |name: &str| seen.headers.get(name).map(|values| values.join(", "));
+    assert_eq!(told("x-forwarded-proto").as_deref(), Some("https"));
+    assert_eq!(told("x-real-ip").as_deref(), Some("203.0.113.9"));
+    assert_eq!(told("forwarded"), None);
+    assert_eq!(told("x-forwarded-for").as_deref(), Some("127.0.0.1"));
+    assert_eq!(told("x-forwarded-host").as_deref(), Some("a.example"));
+    assert_eq!(told("host").as_deref(), Some("b.example"));
+}
+
+/// A backend, and one that is mirrored to.
+async fn mirrored(bed: &mut Bed, echo: &Echo, mirror: std::net::SocketAddr) {
+    let all = Mirror { backend: Some(backend_id("m")), numerator: 1, denominator: 1 };
+    let backends = vec![
+        backend("b", BackendProtocol::Http1, &[echo.address]),
+        backend("m", BackendProtocol::Http1, &[mirror]),
+    ];
+    bed.serve(vec![filtered("/", vec![Filter::RequestMirror(all)])], backends).await;
+}
+
+#[tokio::test]
+async fn a_mirror_that_does_not_answer_is_given_up() {
+    let echo = Echo::start("b");
+    let (listener, mirror) = backend_socket().await;
+    let mut bed = Bed::new().await;
+    bed.settings.timeouts.body_idle_ms = 300;
+    mirrored(&mut bed, &echo, mirror).await;
+    assert_eq!(bed.get("/").await.status, 200);
+    let (mut stream, _) = listener.accept().await.unwrap();
+    read_until(&mut stream, "\r\n\r\n").await;
+    let end = tokio::time::timeout(client::PATIENCE, stream.read(&mut [0])).await;
+    assert_eq!(end.expect("the proxy waits").unwrap(), 0);
+    // Nor for one that begins and does not end.
+    assert_eq!(bed.get("/").await.status, 200);
+    let (mut stream, _) = listener.accept().await.unwrap();
+    read_until(&mut stream, "\r\n\r\n").await;
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nx").await.unwrap();
+    let end = tokio::time::timeout(client::PATIENCE, stream.read(&mut [0])).await;
+    assert_eq!(end.expect("the proxy waits").unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_mirror_does_not_take_a_broken_body_for_a_whole_one() {
+    let echo = Echo::start("b");
+    let (listener, mirror) = backend_socket().await;
+    let mut bed = Bed::new().await;
+    mirrored(&mut bed, &echo, mirror).await;
+    let mut client = tokio::net::TcpStream::connect(bed.address).await.unwrap();
+    let request = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n7\r\npartial\r\n";
+    client.write_all(request).await.unwrap();
+    let (mut stream, _) = listener.accept().await.unwrap();
+    read_until(&mut stream, "partial\r\n").await;
+    drop(client);
+    let mut rest = String::new();
+    let read = stream.read_to_string(&mut rest);
+    tokio::time::timeout(client::PATIENCE, read).await.expect("the proxy waits").unwrap();
+    assert_eq!(rest, "");
 }

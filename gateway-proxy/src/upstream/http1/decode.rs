@@ -66,8 +66,8 @@ struct Said {
 const FIELDS: usize = 100;
 const MOST_BYTES: usize = 128 * 1024;
 
-/// Takes a header off `read`, once it is whole; interim ones but 101 are skipped. `is_head`: it answers HEAD. `spare` becomes the answer's map, and is
-/// not touched before; `fields` is room to work in.
+/// Takes a header off `read`, once it is whole; interim ones but 101 are skipped. `is_head`: it answers HEAD. `spare` becomes
+/// the answer's map, and is not touched before; `fields` is room to work in.
 pub fn head(
     read: &mut BytesMut,
     is_head: bool,

@@ -1,10 +1,13 @@
+use std::time::Duration;
+
 use http::HeaderMap;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 
 use super::*;
+use crate::deadline::Deadlines;
 use crate::gather::Gathered;
+use crate::upstream::copy::{Patience, pair};
 
 /// What arrives of a request whose body is `frames`.
 async fn arrives(length: Length, frames: Vec<Frame<Bytes>>) -> (Result<(), AnswerError>, String) {
@@ -12,12 +15,13 @@ async fn arrives(length: Length, frames: Vec<Frame<Bytes>>) -> (Result<(), Answe
     let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let mut backend = listener.accept().await.unwrap().0;
     let mut writer = Gathered::new(stream.into_split().1);
-    let (sender, receiver) = mpsc::channel(16);
+    let patience = Patience::new(Deadlines::new().deadline(), Duration::from_secs(60));
+    let (copier, copied) = pair(patience);
     for frame in frames {
-        sender.try_send(frame).unwrap();
+        assert!(copier.copy(&frame));
     }
-    drop(sender);
-    let mut upload = Upload::new(b"head\r\n\r\n".to_vec(), RequestBody::Copy(receiver), length);
+    copier.end();
+    let mut upload = Upload::new(b"head\r\n\r\n".to_vec(), RequestBody::Copy(copied), length);
     assert!(upload.is_untouched());
     let reading = async {
         let mut seen = String::new();
