@@ -61,7 +61,7 @@ Examples:
         command: Vec<String>,
     },
     /// Loads an OCI archive into every node
-    #[command(after_help = "Example: cargo xtask cluster load-image target/images/gateway-agent.tar")]
+    #[command(after_help = "Example: cargo xtask cluster load-image target/image/gatehouse.tar")]
     LoadImage { file: PathBuf },
     /// Shows what the cluster's programs print
     Logs(logs::Args),

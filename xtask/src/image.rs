@@ -64,7 +64,8 @@ fn own(archive: &Path) -> Result<()> {
     build.args(["--package", "gateway-agent", "--package", "gateway-proxy"]);
     log.must("static programs", &mut build)?;
     let mut sbom = Sbom::new(OWN);
-    for package in ["gateway-agent", "gateway-proxy"] {
+    // The agent carries the eBPF programs within.
+    for package in ["gateway-agent", "gateway-proxy", "gateway-ebpf"] {
         sbom.add_cargo(&tree(package, &target)?)?;
     }
     let parts = workspace::target().join(&target).join("release");
@@ -98,7 +99,7 @@ fn target() -> Result<String> {
 /// What a package is linked from.
 fn tree(package: &str, target: &str) -> Result<String> {
     let mut cargo = workspace::cargo();
-    cargo.args(["tree", "--edges", "normal", "--prefix", "none", "--format", "{p}|{l}"]);
+    cargo.args(["tree", "--edges", "normal,no-proc-macro", "--prefix", "none", "--format", "{p}|{l}"]);
     let output = cargo.args(["--package", package, "--target", target]).output().context("start cargo")?;
     ensure!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr).trim());
     String::from_utf8(output.stdout).context("output that is not UTF-8")

@@ -51,9 +51,25 @@ impl Artifacts {
             lock.prune(&folders.values().collect::<Vec<_>>(), progress)?;
         }
         for folder in folders.values() {
-            cache.touch(folder)?;
+            cache::touch(folder)?;
         }
         Ok(Self { folders })
+    }
+
+    /// What was built before, wherever it is.
+    pub(crate) fn at(folders: &BTreeMap<String, PathBuf>) -> Result<Self> {
+        let mut known = BTreeMap::new();
+        for (name, folder) in folders {
+            ensure!(folder.is_dir(), "{} is gone from the cache", folder.display());
+            cache::touch(folder)?;
+            known.insert(name.parse()?, folder.clone());
+        }
+        Ok(Self { folders: known })
+    }
+
+    /// Each component's folder, by the component's name.
+    pub(crate) fn folders(&self) -> BTreeMap<String, PathBuf> {
+        self.folders.iter().map(|(component, folder)| (component.to_string(), folder.clone())).collect()
     }
 
     /// The path of a program, by its own name.

@@ -27,6 +27,7 @@ pub use life::NodeState;
 pub use options::{Cni, KubeProxy, Options};
 pub use place::{NAMESPACES, Name, ROOT};
 pub use process::Identity;
+pub(crate) use process::without_proxies;
 pub use running::{Running, all, tail};
 pub use status::{Node, Process, Status};
 pub use up::Progress;

@@ -55,12 +55,6 @@ impl Cache {
         folder.is_dir()
     }
 
-    /// Says that the folder was used now.
-    pub(super) fn touch(&self, folder: &Path) -> Result<()> {
-        let opened = File::open(folder).with_context(|| format!("open {}", folder.display()))?;
-        opened.set_modified(SystemTime::now()).with_context(|| format!("touch {}", folder.display()))
-    }
-
     /// Waits until no other process builds.
     pub(super) fn lock(&self, progress: &dyn Fn(&str)) -> Result<Lock<'_>> {
         let path = self.root.join("lock");
@@ -163,6 +157,12 @@ fn doomed(entries: &[Entry], current: &[&str], now: SystemTime) -> Vec<String> {
 
 fn component(entry: &Entry) -> &str {
     entry.name.rsplit_once('-').map_or(&entry.name, |(component, _)| component)
+}
+
+/// Says that the folder was used now.
+pub(super) fn touch(folder: &Path) -> Result<()> {
+    let opened = File::open(folder).with_context(|| format!("open {}", folder.display()))?;
+    opened.set_modified(SystemTime::now()).with_context(|| format!("touch {}", folder.display()))
 }
 
 /// Bytes of the files in a folder.

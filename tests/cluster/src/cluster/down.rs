@@ -11,6 +11,7 @@ use super::lock::Lock;
 use super::network::delete_namespace;
 use super::place::Name;
 use super::record::{Effect, Record};
+use super::running::ensure_root;
 use super::up::Progress;
 
 /// Removes everything that the cluster made. Nothing to do is no error.
@@ -18,6 +19,7 @@ pub fn down(name: &Name, progress: Progress<'_>) -> Result<()> {
     if !name.folder().exists() && !name.lock().exists() {
         return Ok(());
     }
+    ensure_root()?;
     let lock = Lock::take(name, &|line| progress(line))?;
     undo(name)?;
     lock.remove(name)

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::hosts::CONTROL;
 use super::network::in_network;
 use super::place::Name;
+use super::process::without_proxies;
 
 /// Seconds that a single answer may take.
 const LIMIT: u32 = 300;
@@ -49,9 +50,7 @@ impl Kubectl {
             // Its cache goes away with the cluster, and the user's own settings and proxies are not the cluster's.
             .env("HOME", self.cluster.folder())
             .env("KUBECONFIG", self.cluster.kubeconfig());
-        for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
-            command.env_remove(proxy);
-        }
+        without_proxies(&mut command);
         command
     }
 

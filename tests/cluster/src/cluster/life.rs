@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::cgroup;
 use super::lock::Lock;
+use super::process::plain_umask;
 use super::running::Running;
 
 /// What a node looks like from outside.
@@ -37,6 +38,7 @@ impl Running {
     pub fn start_node(&self, node: &str) -> Result<()> {
         let node = self.node(node)?;
         let _lock = self.lock()?;
+        plain_umask();
         ensure!(self.init_of(&node.name).is_none(), "node {} is on", node.name);
         // A crash may have left a part of it.
         self.switch_off(&node.name)?;

@@ -58,6 +58,8 @@ impl Network<'_> {
 
     /// Takes a host off the network with everything in its namespace; it may be gone already.
     pub(crate) fn remove(&self, host: &str) -> Result<()> {
+        // The kernel takes a namespace apart later, and its end of the cable with it: until then the name is taken.
+        let _unplugged = self.ip(SWITCH, &format!("link delete {host}\n"));
         delete_namespace(&self.cluster.netns(host))
     }
 

@@ -77,9 +77,9 @@ impl Name {
         self.folder().join("nodes").join(node)
     }
 
-    /// The name of a host's network namespace.
+    /// The name of a host's network namespace. Neither name has a dot, so that it is nobody else's.
     pub fn netns(&self, host: &str) -> String {
-        format!("ghc-{}-{host}", self.0)
+        format!("ghc-{}.{host}", self.0)
     }
 
     pub fn netns_path(&self, host: &str) -> PathBuf {
@@ -111,5 +111,7 @@ mod tests {
         let (a, b): (Name, Name) = ("a".parse().unwrap(), "a-n1".parse().unwrap());
         assert!(!b.folder().starts_with(a.folder()));
         assert_ne!(a.netns("n1"), b.netns("n1"));
+        let far: Name = "a-far".parse().unwrap();
+        assert_ne!(a.netns("far-client"), far.netns("client"));
     }
 }

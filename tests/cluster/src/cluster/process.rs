@@ -89,8 +89,14 @@ pub(crate) struct Daemon<'a> {
     pub(crate) programs: &'a Path,
 }
 
-/// Joins the cgroups as itself, says its id, and becomes the program: no moment at which only an id would lead to it.
+/// Drops what it has of the caller but its standard streams, joins the cgroups as itself, says its id, and becomes the
+/// program: no moment at which only an id would lead to it. For bash, because sh closes descriptors below 10 alone.
 const JOIN: &str = r#"
+umask 022
+for fd in /proc/self/fd/*; do
+  fd=${fd##*/}
+  if ((fd > 2)); then exec {fd}>&-; fi
+done
 for cgroup in $CGROUPS; do echo 0 >"$cgroup/cgroup.procs" || exit 70; done
 log=$LOG
 unset CGROUPS LOG
@@ -114,7 +120,7 @@ impl Daemon<'_> {
         let cgroups: Vec<String> = self.cgroups.iter().map(|path| path.display().to_string()).collect();
         let mut command = Command::new("setsid");
         command
-            .args(["--fork", "sh", "-c", JOIN, "sh", "nsenter"])
+            .args(["--fork", "bash", "-c", JOIN, "bash", "nsenter"])
             .args(self.room)
             .arg("--")
             .arg(program)
@@ -136,6 +142,18 @@ impl Daemon<'_> {
         let identity = said.trim().parse().ok().and_then(Identity::of);
         identity.with_context(|| format!("{} ended at once; see {}", program.display(), self.log.display()))
     }
+}
+
+/// A proxy that the user set is not the cluster's.
+pub(crate) fn without_proxies(command: &mut Command) {
+    for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
+        command.env_remove(proxy);
+    }
+}
+
+/// Has files that are made from now on readable for Pods of other users, whatever the caller prefers.
+pub(crate) fn plain_umask() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
 }
 
 /// The search path of what runs in a cluster.
@@ -181,5 +199,24 @@ mod tests {
         own.end(Duration::from_millis(50)).unwrap();
         assert!(!own.is_alive());
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_daemon_keeps_nothing_of_its_caller() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        // Not closed on exec, as what a shell opens for its lock.
+        let (ours, theirs) = std::io::pipe().unwrap();
+        rustix::io::fcntl_setfd(&theirs, rustix::io::FdFlags::empty()).unwrap();
+        let daemon = Daemon { cgroups: &[], room: &[], log: &log, programs: Path::new("/") };
+        let started = daemon.start(Path::new("sleep"), ["60".into()]).unwrap();
+        drop(theirs);
+        let umask = fs::read_to_string(format!("/proc/{}/status", started.pid)).unwrap();
+        let mut end = BufReader::new(ours);
+        let closed = std::thread::spawn(move || end.read_line(&mut String::new()).unwrap());
+        let closed = poll(Duration::from_secs(10), || closed.is_finished().then_some(()));
+        started.kill().unwrap();
+        assert_eq!(closed, Some(()));
+        assert!(umask.contains("\nUmask:\t0022\n"), "{umask}");
     }
 }

@@ -1,5 +1,6 @@
 //! A cluster that was brought up: what its folder says, and the ways into its hosts.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use super::kubectl::Kubectl;
 use super::network::{Network, in_network};
 use super::options::Options;
 use super::place::{Name, ROOT};
-use super::process::Identity;
+use super::process::{Identity, without_proxies};
 use super::record::{Effect, Record};
 use crate::artifacts::Artifacts;
 
@@ -30,6 +31,8 @@ pub struct Running {
 #[derive(Serialize, Deserialize)]
 struct Description {
     options: Options,
+    /// What it was started with: neither a build nor another user's cache takes its place.
+    artifacts: BTreeMap<String, PathBuf>,
     /// All is gone but the files when this is not the kernel's any more.
     boot: String,
 }
@@ -41,10 +44,12 @@ impl Running {
         let text = fs::read_to_string(&path).map_err(|_| {
             anyhow!("there is no cluster `{name}`: `cargo xtask cluster up --name {name}` makes one")
         })?;
-        let Description { options, boot: then } =
+        ensure_root()?;
+        let Description { options, artifacts, boot: then } =
             serde_json::from_str(&text).with_context(|| format!("read {}", path.display()))?;
         ensure!(then == boot()?, "cluster `{name}` ended with the machine: take it down and up again");
-        let artifacts = Artifacts::ensure(&options.components(), &|_| ())?;
+        let artifacts = Artifacts::at(&artifacts)
+            .with_context(|| format!("the programs of cluster `{name}`: take it down and up again"))?;
         let cgroups = Record::at(&name.record()).effects().into_iter().filter_map(|effect| match effect {
             Effect::Cgroup(path) => Some(path),
             Effect::Netns(_) | Effect::Process { .. } => None,
@@ -59,7 +64,8 @@ impl Running {
         artifacts: Artifacts,
         cgroups: Vec<PathBuf>,
     ) -> Result<Self> {
-        let description = Description { options: options.clone(), boot: boot()? };
+        let description =
+            Description { options: options.clone(), artifacts: artifacts.folders(), boot: boot()? };
         let path = self::description(name);
         fs::write(&path, serde_json::to_vec_pretty(&description)?)
             .with_context(|| format!("write {}", path.display()))?;
@@ -109,6 +115,7 @@ impl Running {
     pub fn command(&self, host: &str, program: &str) -> Result<Command> {
         let mut command = Command::new("nsenter");
         command.args(self.room(host)?).arg("--").arg(program);
+        without_proxies(&mut command);
         Ok(command)
     }
 
@@ -175,6 +182,11 @@ impl Running {
         let path = self.name.log(process);
         anyhow!("{process} ended; {}:\n{}", path.display(), tail(&path, 20))
     }
+}
+
+pub(crate) fn ensure_root() -> Result<()> {
+    ensure!(rustix::process::geteuid().is_root(), "a cluster is made of namespaces, which need root");
+    Ok(())
 }
 
 /// Names of the clusters that have a folder here.

@@ -15,8 +15,9 @@ use super::network::behind;
 use super::options::{Cni, KubeProxy, Options};
 use super::pki::Authority;
 use super::place::Name;
+use super::process::plain_umask;
 use super::record::{Effect, Record};
-use super::running::Running;
+use super::running::{Running, ensure_root};
 use crate::artifacts::Artifacts;
 use crate::image::Image;
 use crate::wait::poll;
@@ -51,7 +52,8 @@ impl Running {
     /// The cluster, and whether it is new.
     fn up_or_found(name: &Name, options: &Options, progress: Progress<'_>) -> Result<(Self, bool)> {
         options.check()?;
-        ensure!(rustix::process::geteuid().is_root(), "a cluster is made of namespaces, which need root");
+        ensure_root()?;
+        plain_umask();
         let artifacts = Artifacts::ensure(&options.components(), &|line| progress(line))?;
         let lock = Lock::take(name, &|line| progress(line))?;
         if name.folder().exists() {

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result};
 use super::invocation::{Invocation, Room};
 use super::outcome::Outcome;
 use super::output::{Event, Reader, Verdict, plain};
+use crate::cluster::without_proxies;
 
 /// How often something is said while nothing ends.
 const ALIVE: Duration = Duration::from_secs(15);
@@ -43,6 +44,7 @@ pub fn run(
     let mut command = Command::new("nsenter");
     command.arg(net).arg("--").arg(program).args(invocation.arguments());
     command.env("KUBECONFIG", &room.kubeconfig).stdin(Stdio::null());
+    without_proxies(&mut command);
     writeln!(log, "{command:?}")?;
     command.stdout(input.try_clone()?).stderr(input);
     let mut child = Running(command.spawn().context("start nsenter")?);

@@ -57,6 +57,7 @@ struct Subject<'a> {
 #[serde(rename_all = "PascalCase")]
 struct BuildInfo {
     go_version: String,
+    main: Module,
     #[serde(default)]
     deps: Vec<Module>,
 }
@@ -79,15 +80,17 @@ impl Sbom {
     pub fn add_go(&mut self, output: &str) -> Result<()> {
         let info: BuildInfo = serde_json::from_str(output).context("what go says of the program")?;
         self.add("golang", "std", info.go_version.trim_start_matches("go"), None);
-        for module in &info.deps {
+        for module in std::iter::once(&info.main).chain(&info.deps) {
             let module = module.replace.as_deref().unwrap_or(module);
-            self.add("golang", &module.path, &module.version, None);
+            // What a build says of a module that it was started in.
+            let version = module.version.trim_matches(['(', ')']);
+            self.add("golang", &module.path, version, None);
         }
         Ok(())
     }
 
     /// Adds the crates of a Rust program, from the output of
-    /// `cargo tree --edges normal --prefix none --format '{p}|{l}'`.
+    /// `cargo tree --edges normal,no-proc-macro --prefix none --format '{p}|{l}'`.
     pub fn add_cargo(&mut self, output: &str) -> Result<()> {
         for line in output.lines().filter(|line| !line.is_empty()) {
             let (package, licence) =
@@ -157,6 +160,7 @@ mod tests {
         assert_eq!(
             components(&sbom),
             [
+                "pkg:golang/a/b@devel",
                 "pkg:golang/github.com/docker/cli@v27.0.0%2Bincompatible",
                 "pkg:golang/k8s.io/api@v0.37.2",
                 "pkg:golang/std@1.27.3"
