@@ -66,6 +66,9 @@ fn a_node_comes_back_from_a_power_cut_with_its_pods() {
     is(&cluster, "n2", "Unknown");
     running.start_node("n2").unwrap();
     is(&cluster, "n2", "True");
+    // At once, while the kernel takes the node's network apart.
+    running.stop_node("n2").unwrap();
+    running.start_node("n2").unwrap();
     // The same Pod in a new sandbox, with new addresses.
     let back = poll(NOTICED, || {
         let set = cluster.kubectl().get(&["daemonset", "web", "-n", web.namespace.name()]).ok()?;
