@@ -31,6 +31,7 @@ pub mod object;
 pub mod pins;
 pub mod plan;
 pub mod programs;
+mod repair;
 pub mod selection;
 pub mod sockets;
 mod syscall;
@@ -167,6 +168,7 @@ pub struct Datapath {
     /// Index and name of the devices that carry our programs.
     devices: BTreeMap<u32, String>,
     settled: bool,
+    mount_bpffs: bool,
     logger: Option<logger::Logger>,
 }
 
@@ -200,6 +202,7 @@ impl Datapath {
             slots: BTreeMap::new(),
             devices: BTreeMap::new(),
             settled: false,
+            mount_bpffs: config.mount_bpffs,
             logger,
         };
         datapath.set_deny(&config.deny)?;
@@ -247,6 +250,7 @@ impl Datapath {
 
     /// Observe, plan, apply; what fails is named and does not stop the rest.
     pub fn reconcile(&mut self, desired: &desired::Datapath, sockets: &Sockets) -> Result<Outcome, Error> {
+        self.refill(sockets);
         let plan = plan::plan(&self.observe()?, desired, &sockets::cookies(sockets));
         let mut outcome = Outcome::default();
         for (port, refusal) in &plan.refused {

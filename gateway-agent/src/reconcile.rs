@@ -127,7 +127,11 @@ impl Reconciler {
     /// Acts on everything taken in.
     pub async fn act(&mut self, now: Instant) {
         if std::mem::take(&mut self.devices_changed) {
-            self.errors.devices = self.parts.kernel.attach().await;
+            let problems = self.parts.kernel.attach().await;
+            for problem in problems.iter().filter(|problem| !self.errors.devices.contains(problem)) {
+                tracing::error!(problem, "devices");
+            }
+            self.errors.devices = problems;
         }
         if !self.loaded {
             return;

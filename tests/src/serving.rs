@@ -147,6 +147,7 @@ pub fn apply(
         let announcer = Announcer::open()?;
         let devices = announcer.devices().await?;
         let chosen = globs.select(&devices);
+        datapath.repair()?;
         let problems = datapath.set_devices(chosen.iter().copied());
         ensure!(problems.is_empty(), "devices: {problems:?}");
         let withdrawn = announcer.withdraw(&vips).await?;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use aya::maps::{HashMap, MapData};
+use aya::maps::{HashMap, Map, MapData, SockMap};
 use gatehouse_tests::netns::Netns;
 use gatehouse_tests::process::wait_for;
 use gatehouse_tests::serving::{self, Answering, Seen, Vips, connect, exchange};
@@ -207,6 +207,54 @@ fn a_dead_agent_changes_nothing() {
         check(&bench.topology.client.run(|| connect(vip)).unwrap(), vip);
     }
     assert_eq!(bench.view().vips().unwrap().len(), 2);
+}
+
+/// What the agent's tick does; the kernel lets go of a link some time after its pin.
+fn mend(bench: &mut Bench) {
+    let Bench { topology, desired, answering, datapath } = bench;
+    let datapath = datapath.as_mut().unwrap();
+    let mut tick = || {
+        serving::apply(&topology.node, datapath, desired, &answering.sockets, &Globs::default()).ok()?;
+        let programs = topology.node.run(|| View::open(&topology.node.bpffs().join("gatehouse"))?.programs());
+        (programs.ok()?.iter().filter(|program| program.ours).count() == 3).then_some(())
+    };
+    wait_for(Duration::from_secs(20), &mut tick).expect("three programs at their hooks");
+}
+
+#[test]
+fn what_somebody_removed_is_put_back() {
+    let mut bench = Bench::start(&Config { xdp: Some(XdpKind::Generic), ..Config::default() });
+    let before = places(&bench);
+    let (root, links) = (bench.root(), bench.root().join("v1/links"));
+    let everything: &[&dyn Fn()] = &[
+        &|| std::fs::remove_file(links.join("gh_lookup")).unwrap(),
+        &|| std::fs::remove_file(root.join("v1/maps/PORTS")).unwrap(),
+        &|| std::fs::remove_dir_all(&links).unwrap(),
+        &|| std::fs::remove_dir_all(&root).unwrap(),
+        &|| {
+            let pinned = MapData::from_pin(root.join("v1/maps/SOCKS")).unwrap();
+            let mut sockets: SockMap<_> = Map::from_map_data(pinned).unwrap().try_into().unwrap();
+            before.iter().for_each(|(_, _, slot, _)| drop(sockets.clear_index(slot)));
+        },
+    ];
+    for remove in everything {
+        remove();
+        mend(&mut bench);
+        for (port, ask) in [(TCP, connect as Ask), (UDP, exchange)] {
+            for vip in vips(port) {
+                check(&bench.topology.client.run(|| ask(vip)).unwrap(), vip);
+                check(&bench.node().run(|| ask(vip)).unwrap(), vip);
+            }
+        }
+        assert_eq!(places(&bench), before);
+    }
+    // What is back outlives the agent, as the first did.
+    bench.datapath = None;
+    let vip = vips(TCP)[0];
+    check(&bench.topology.client.run(|| connect(vip)).unwrap(), vip);
+    check(&bench.node().run(|| connect(vip)).unwrap(), vip);
+    bench.restart(&Config::default());
+    assert_eq!(places(&bench), before);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::mem;
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
@@ -16,8 +17,10 @@ use gateway_common::abi::names::{PROGRAM_INGRESS, PROGRAM_LOOKUP, PROGRAM_XDP};
 use serde::{Deserialize, Serialize};
 
 use super::pins::{Pins, names_in};
+use super::syscall::lookup_programs;
 use super::{Error, load};
 
+const NETNS: &str = "/proc/thread-self/ns/net";
 /// Runs before everything else at the hook.
 const NETLINK_PRIORITY: u16 = 1;
 /// Tells our filter from others of the same priority: "gh".
@@ -64,8 +67,7 @@ pub enum TcKind {
 pub(super) fn attach_lookup(ebpf: &mut Ebpf, pins: &Pins) -> Result<(), Error> {
     let path = pins.links().join(PROGRAM_LOOKUP);
     let next = pins.links().join(format!("{PROGRAM_LOOKUP}_next"));
-    let netns = Path::new("/proc/thread-self/ns/net");
-    let namespace = File::open(netns).map_err(|e| Error::io("open", netns, e))?;
+    let namespace = namespace()?;
     // Left by an agent that died between the two steps below.
     unpin(&next)?;
     let program = load::lookup(ebpf)?;
@@ -75,6 +77,20 @@ pub(super) fn attach_lookup(ebpf: &mut Ebpf, pins: &Pins) -> Result<(), Error> {
     link.pin(&next).map_err(|e| Error::pin(&next, e))?;
     // Replaces the old pin, the last hold on the old link.
     fs::rename(&next, &path).map_err(|e| Error::io("rename", &next, e))
+}
+
+/// Whether our `gh_lookup` runs in this network namespace, and will go on to without us.
+pub(super) fn lookup_serves(ebpf: &mut Ebpf, pins: &Pins) -> Result<bool, Error> {
+    let info = load::lookup(ebpf)?.info().map_err(|e| Error::program("look at", PROGRAM_LOOKUP, e))?;
+    let attached = lookup_programs(namespace()?.as_fd())
+        .map_err(|e| Error::io("BPF_PROG_QUERY", Path::new(NETNS), e))?
+        .contains(&info.id());
+    // The kernel lets go of a link some time after its pin.
+    Ok(attached && pins.links().join(PROGRAM_LOOKUP).exists())
+}
+
+fn namespace() -> Result<File, Error> {
+    File::open(NETNS).map_err(|e| Error::io("open", Path::new(NETNS), e))
 }
 
 /// Puts the loaded programs behind every pinned link; links of devices that are gone are forgotten.
@@ -187,7 +203,8 @@ fn ensure_tcx(program: &mut SchedClassifier, path: &Path, device: &str) -> Resul
         let (_, programs) = SchedClassifier::query_tcx(device, TcAttachType::Ingress).map_err(failed)?;
         Ok::<_, Error>(programs.iter().any(|program| program.id() == ours))
     };
-    if attached()? {
+    // Without its pin the kernel is about to let go of the link, or will when we end.
+    if path.exists() && attached()? {
         return Ok(());
     }
     // The link of an earlier device with this index is dead; the device's list tells.

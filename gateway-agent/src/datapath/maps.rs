@@ -14,6 +14,9 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::Error;
 use super::pins::Pins;
 
+/// A write succeeds only where nothing is.
+const BPF_NOEXIST: u64 = 1;
+
 /// All maps, opened by their pins; the views are checked against the kernel's own description.
 pub struct Maps {
     vips: HashMap<MapData, Addr, Vip>,
@@ -75,6 +78,14 @@ impl Maps {
 
     pub(super) fn set_socket(&mut self, slot: u32, socket: BorrowedFd<'_>) -> Result<(), Error> {
         self.socks.set(slot, &socket, 0).map_err(|e| Error::map("write", SOCKS, e))
+    }
+
+    /// Puts the socket into the slot if that is empty; whether it was.
+    pub(super) fn fill_socket(&mut self, slot: u32, socket: BorrowedFd<'_>) -> Result<bool, Error> {
+        match self.socks.set(slot, &socket, BPF_NOEXIST) {
+            Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+            result => result.map(|()| true).map_err(|e| Error::map("write", SOCKS, e)),
+        }
     }
 
     pub(super) fn clear_socket(&mut self, slot: u32) -> Result<(), Error> {

@@ -19,7 +19,7 @@ pub struct Observed {
     pub vips: BTreeMap<Addr, Vip>,
     pub ports: BTreeMap<PortKey, Port>,
     /// The cookie of the socket in each slot, as far as this process put it there: user space cannot read `SOCKS` back, so
-    /// a new process sets each slot once more, which changes nothing.
+    /// a new process sets each slot once more, which changes nothing. Whether they are empty is checked before.
     pub slots: BTreeMap<u32, u64>,
 }
 

@@ -36,14 +36,17 @@ impl Kernel {
         Self { datapath, announcer, sockets: Sockets::new(), devices, workers, settled: None }
     }
 
-    /// Makes the programs run on the devices that should have them. What could not be done.
+    /// Makes the programs run where they should. What could not be done.
     pub async fn attach(&mut self) -> Vec<String> {
-        let devices = match self.announcer.devices().await {
-            Ok(devices) => devices,
-            Err(error) => return vec![error.to_string()],
-        };
-        let problems = self.datapath.set_devices(self.devices.select(&devices));
-        problems.into_iter().map(|(device, problem)| format!("device {device}: {problem}")).collect()
+        let mut errors: Vec<String> = self.datapath.repair().err().iter().map(ToString::to_string).collect();
+        match self.announcer.devices().await {
+            Ok(devices) => {
+                let problems = self.datapath.set_devices(self.devices.select(&devices));
+                errors.extend(problems.iter().map(|(device, problem)| format!("device {device}: {problem}")));
+            }
+            Err(error) => errors.push(error.to_string()),
+        }
+        errors
     }
 
     /// Takes sockets over from a proxy. What it says that cannot be used is named.

@@ -5,10 +5,11 @@ use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::thread;
 
+use gatehouse_tests::client::get;
 use gatehouse_tests::node::Node;
 
 use crate::CALM;
-use crate::place::{Held, Loads, Place};
+use crate::place::{HOST, Held, Loads, Place};
 
 #[test]
 fn nobody_notices_that_the_agent_is_killed() {
@@ -56,6 +57,25 @@ fn the_next_agent_takes_up_what_changed_meanwhile() {
     site.node.start().unwrap();
     site.wait_answered_by("two");
     loads.stop().undisturbed();
+}
+
+#[test]
+fn a_running_agent_puts_back_what_somebody_removed() {
+    let place = Place::new();
+    let mut site = place.serve();
+    let node = &place.topology.node;
+    fs::remove_dir_all(node.bpffs().join("gatehouse")).unwrap();
+    site.node
+        .wait("a word about the pins", |node| {
+            let log = node.log();
+            let line = log.lines().find(|line| line.contains("somebody removed parts of the datapath"))?;
+            ["map VIPS", "program gh_lookup", "link of eth0"].iter().all(|it| line.contains(it)).then_some(())
+        })
+        .unwrap();
+    site.wait_answered_by("one");
+    let target = site.http();
+    let local = || (get(node, &target, HOST, "/").ok()?.status == 200).then_some(());
+    site.node.wait("an answer to the node itself", |_| local()).unwrap();
 }
 
 /// No socket of a healthy kernel fails so: the agent's libc says that it does.
