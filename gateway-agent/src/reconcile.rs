@@ -115,9 +115,8 @@ impl Reconciler {
             Input::Proxy(event) => self.take_proxy(event, now),
             Input::Exited(exited) => self.parts.proxies.exited(&exited, now),
             Input::Operation(Operation::ReplaceProxy) => self.parts.proxies.replace(),
-            Input::Devices => self.devices_changed = true,
             Input::Tick => {}
-            Input::Drift => {
+            Input::Devices | Input::Drift => {
                 self.devices_changed = true;
                 self.unsettled.get_or_insert(now);
             }

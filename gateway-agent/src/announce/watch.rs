@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt as _, Stream, StreamExt};
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::route::{RouteMessage, RouteType};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
@@ -26,11 +26,13 @@ impl Watch {
         Ok(Self { messages: Box::pin(messages) })
     }
 
-    /// Returns when something changed that may matter: list the devices again. Cancel-safe.
+    /// Returns when something changed that may matter: list the devices again. What is told together counts once.
+    /// Cancel-safe.
     pub async fn changed(&mut self) -> Result<(), Error> {
         loop {
             let (message, _) = self.messages.next().await.ok_or(Error::Ended)?;
             if matters(&message.payload) {
+                while let Some(Some(_)) = self.messages.next().now_or_never() {}
                 return Ok(());
             }
         }

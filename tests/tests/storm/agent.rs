@@ -1,12 +1,18 @@
 //! The agent dies and comes back; the data plane does not care.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 use gatehouse_tests::client::get;
+use gatehouse_tests::netns::Netns;
 use gatehouse_tests::node::Node;
+use gatehouse_tests::process::wait_for;
+use gateway_agent::announce::Announcer;
 
 use crate::CALM;
 use crate::place::{HOST, Held, Loads, Place};
@@ -76,6 +82,30 @@ fn a_running_agent_puts_back_what_somebody_removed() {
     let target = site.http();
     let local = || (get(node, &target, HOST, "/").ok()?.status == 200).then_some(());
     site.node.wait("an answer to the node itself", |_| local()).unwrap();
+}
+
+#[test]
+fn routes_that_went_are_back_at_once() {
+    let place = Place::new();
+    let mut site = place.serve();
+    let node = &place.topology.node;
+    for _ in 0..2 {
+        for script in ["link set lo down\nlink set lo up", "route del local 192.0.2.1 dev lo proto 71"] {
+            let script = script.replace("192.0.2.1", &site.v4.to_string());
+            let before = routes(node);
+            node.ip(&script).unwrap();
+            let back = wait_for(AT_ONCE, || (routes(node) == before).then_some(()));
+            assert!(back.is_some(), "{script}: {:?} of {before:?}", routes(node));
+        }
+    }
+    site.wait_answered_by("one");
+}
+
+/// Much less than the agent takes to look by itself.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+fn routes(node: &Netns) -> BTreeSet<IpAddr> {
+    node.block_on(async || Announcer::open().unwrap().routes().await).unwrap()
 }
 
 /// No socket of a healthy kernel fails so: the agent's libc says that it does.
