@@ -17,7 +17,7 @@ use gateway_common::abi::{Addr, PortKey};
 use gateway_common::ir::SocketId;
 use ipnet::IpNet;
 
-use crate::desired;
+use crate::desired::{self, VipPort};
 use crate::device::Device;
 
 pub mod facts;
@@ -136,6 +136,7 @@ impl Error {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Outcome {
     pub vips: BTreeMap<IpAddr, String>,
+    pub ports: BTreeMap<VipPort, String>,
     pub sockets: BTreeMap<SocketId, String>,
     /// Writes that were made.
     pub changes: usize,
@@ -143,7 +144,7 @@ pub struct Outcome {
 
 impl Outcome {
     fn is_clean(&self) -> bool {
-        self.vips.is_empty() && self.sockets.is_empty()
+        self.vips.is_empty() && self.ports.is_empty() && self.sockets.is_empty()
     }
 
     fn add_vip(&mut self, ip: IpAddr, problem: &str) {
@@ -252,19 +253,22 @@ impl Datapath {
     pub fn reconcile(&mut self, desired: &desired::Datapath, sockets: &Sockets) -> Result<Outcome, Error> {
         self.refill(sockets);
         let plan = plan::plan(&self.observe()?, desired, &sockets::cookies(sockets));
-        let mut outcome = Outcome::default();
-        for (port, refusal) in &plan.refused {
-            let name = port.proto.name();
-            outcome.add_vip(port.address, &format!("port {}/{name}: {refusal}", port.port));
-        }
-        self.apply_all(&plan, sockets, &mut outcome);
+        let refused = plan.refused.iter().map(|(port, refusal)| (*port, refusal.to_string()));
+        let mut outcome = Outcome { ports: refused.collect(), ..Outcome::default() };
+        self.apply_all(&plan, desired, sockets, &mut outcome);
         if self.settled && outcome.is_clean() {
             self.pins.remove_older()?;
         }
         Ok(outcome)
     }
 
-    fn apply_all(&mut self, plan: &Plan, sockets: &Sockets, outcome: &mut Outcome) {
+    fn apply_all(
+        &mut self,
+        plan: &Plan,
+        desired: &desired::Datapath,
+        sockets: &Sockets,
+        outcome: &mut Outcome,
+    ) {
         let mut empty: BTreeSet<u32> = BTreeSet::new();
         for op in &plan.ops {
             if let Op::PutPort { port, .. } = op
@@ -284,7 +288,11 @@ impl Datapath {
                     outcome.sockets.insert(id.clone(), problem);
                 }
                 Op::PutVip { addr, .. } | Op::RemoveVip { addr } => outcome.add_vip(addr.to_ip(), &problem),
-                Op::PutPort { key, .. } | Op::RemovePort { key } => outcome.add_vip(ip_of(key), &problem),
+                Op::PutPort { key, .. } => {
+                    let ports = desired.ports.keys().filter(|port| plan::key_of(port) == *key);
+                    outcome.ports.extend(ports.map(|port| (*port, problem.clone())));
+                }
+                Op::RemovePort { key } => outcome.add_vip(ip_of(key), &problem),
                 Op::ResetCounter { .. } | Op::ClearSocket { .. } => {}
             }
         }

@@ -46,6 +46,8 @@ pub struct Outcomes {
     pub proxy_problems: BTreeMap<Key, String>,
     /// VIPs that are not in the kernel, and why.
     pub vips: BTreeMap<IpAddr, String>,
+    /// Ports of VIPs that are not in the kernel, and why.
+    pub ports: BTreeMap<VipPort, String>,
     /// Sockets that could not be opened, and why.
     pub sockets: BTreeMap<SocketId, String>,
 }

@@ -265,6 +265,7 @@ impl Reconciler {
         }
         self.errors.settle = outcome.errors;
         self.outcomes.vips = outcome.vips;
+        self.outcomes.ports = outcome.ports;
         self.outcomes.sockets = outcome.sockets;
         self.outcomes.sockets.extend(self.socket_problems.clone());
     }

@@ -152,7 +152,10 @@ pub fn apply(
         ensure!(problems.is_empty(), "devices: {problems:?}");
         let withdrawn = announcer.withdraw(&vips).await?;
         let outcome = datapath.reconcile(desired, sockets)?;
-        ensure!(outcome.vips.is_empty() && outcome.sockets.is_empty(), "maps: {outcome:?}");
+        ensure!(
+            outcome.vips.is_empty() && outcome.ports.is_empty() && outcome.sockets.is_empty(),
+            "maps: {outcome:?}"
+        );
         let installed = announcer.install(&vips).await?;
         ensure!(withdrawn.problems.is_empty() && installed.problems.is_empty(), "routes: {installed:?}");
         Ok(chosen.iter().map(|device| device.name.clone()).collect())

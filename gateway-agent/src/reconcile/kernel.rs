@@ -10,13 +10,14 @@ use gateway_common::ir::SocketId;
 use crate::announce::Announcer;
 use crate::datapath::Datapath;
 use crate::datapath::sockets::{Group, Sockets};
-use crate::desired;
+use crate::desired::{self, VipPort};
 use crate::device::Globs;
 
 /// What the kernel did not do; the rest is done.
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub vips: BTreeMap<IpAddr, String>,
+    pub ports: BTreeMap<VipPort, String>,
     pub sockets: BTreeMap<SocketId, String>,
     pub errors: Vec<String>,
 }
@@ -114,6 +115,7 @@ impl Kernel {
         match self.datapath.reconcile(desired, &self.sockets) {
             Ok(done) => {
                 outcome.vips = done.vips;
+                outcome.ports = done.ports;
                 outcome.sockets = done.sockets;
             }
             Err(error) => outcome.fail_all(desired, error.to_string()),

@@ -1,9 +1,12 @@
 //! Routes, listeners and certificates change.
 
+use std::net::UdpSocket;
+
 use gatehouse_tests::client::{Connection, Target, get};
-use gatehouse_tests::node::Name;
+use gatehouse_tests::node::{Name, Node};
 use gatehouse_tests::process::wait_for;
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use crate::place::{HOST, Held, Loads, PATIENCE, PORT_ADDED, Place};
 
@@ -78,6 +81,39 @@ fn what_the_proxy_has_not_acknowledged_is_pending_and_nothing_else() {
     assert!(gateway.contains("has not yet acknowledged the newest configuration"), "{gateway}");
     assert!(!other.contains("acknowledged"), "{other}");
     site.node.wait_condition(&of("gateway"), "Programmed", "True").unwrap();
+}
+
+/// The rest of the Gateway is served, and says so.
+#[test]
+fn a_port_that_another_process_has_costs_its_listener_alone() {
+    let place = Place::new();
+    let mut site = place.serve();
+    let gateway = Name { kind: "Gateway", namespace: "site", name: "gateway" };
+    let foreign = place.topology.node.run(|| UdpSocket::bind(("0.0.0.0", 9005))).unwrap();
+    site.with_listeners("  - {name: taken, protocol: UDP, port: 9005}\n");
+    let said = |node: &mut Node<'_>| {
+        let status = node.object(&gateway).ok()??.status;
+        let listeners = status["listeners"].as_array()?;
+        let programmed = |conditions: &Value| -> Option<(String, String)> {
+            let one = conditions.as_array()?.iter().find(|one| one["type"] == "Programmed")?;
+            Some((one["status"].as_str()?.to_owned(), one["message"].as_str()?.to_owned()))
+        };
+        let of = |name: &str| {
+            programmed(&listeners.iter().find(|listener| listener["name"] == name)?["conditions"])
+        };
+        Some((programmed(&status["conditions"])?, of("http")?, of("taken")?, status["addresses"].clone()))
+    };
+    let refused = |node: &mut Node<'_>| said(node).filter(|(_, _, taken, _)| taken.1.contains("9005"));
+    let (whole, http, taken, addresses) = site.node.wait("the taken port to be told", refused).unwrap();
+    assert_eq!((&*whole.0, &*http.0, &*taken.0), ("True", "True", "False"), "{whole:?} {http:?} {taken:?}");
+    let holder = format!("(pid {})", std::process::id());
+    assert!(taken.1.contains("the port is taken by") && taken.1.contains(&holder), "{taken:?}");
+    assert_eq!(addresses.as_array().unwrap().len(), 2, "{addresses}");
+    let explained = site.node.gatectl(&["explain", &format!("{}:80", site.v4)]).unwrap();
+    assert!(explained.status.success(), "{explained:?}");
+    drop(foreign);
+    let served = |node: &mut Node<'_>| said(node).filter(|(_, _, taken, _)| taken.0 == "True");
+    site.node.wait("the port to be taken over", served).unwrap();
 }
 
 const OTHER: &str = "apiVersion: gateway.networking.k8s.io/v1

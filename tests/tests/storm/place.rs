@@ -77,8 +77,12 @@ impl Site<'_> {
     /// Writes the Gateway with or without the listener that comes and goes.
     pub(crate) fn with_listener(&mut self, added: bool) {
         let more = format!("  - {{name: added, protocol: HTTP, port: {PORT_ADDED}}}\n");
-        let yaml = format!("{GATEWAY}{}", if added { more.as_str() } else { "" });
-        self.node.write("gateway.yaml", &yaml).unwrap();
+        self.with_listeners(if added { &more } else { "" });
+    }
+
+    /// Writes the Gateway with more listeners.
+    pub(crate) fn with_listeners(&mut self, more: &str) {
+        self.node.write("gateway.yaml", &format!("{GATEWAY}{more}")).unwrap();
     }
 
     /// Writes the routes with this backend.

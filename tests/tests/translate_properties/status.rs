@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gatehouse_tests::world::object;
-use gateway_agent::desired::{Outcomes, Proxy};
+use gateway_agent::desired::{Outcomes, Proxy, VipPort};
 use gateway_agent::object::{Kind, ObjectKey};
 use gateway_agent::translate::{Due, Params, Translator, status, status_of};
 use gateway_agent::world::{Event, World};
+use gateway_common::abi::Proto;
 use gateway_common::ir::{CertificateId, Family, GatewayId, Key, RouteId, SocketId};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
@@ -81,11 +82,14 @@ fn outcomes(bits: u16) -> Outcomes {
         SocketId::Tcp { gateway: gateway(), family: Family::V4 },
         SocketId::Udp { gateway: gateway(), address: "192.0.2.1:53".parse().unwrap() },
     ];
+    let ports = [(80, Proto::Tcp), (53, Proto::Udp)];
+    let ports = ports.map(|(port, proto)| VipPort { address: vips[0], port, proto });
     Outcomes {
         proxy: [Proxy::Absent, Proxy::Silent, Proxy::Serving, Proxy::Serving][usize::from(bits & 3)],
         unacknowledged: said(bits, 2, keys.clone()).collect(),
         proxy_problems: said(bits, 5, keys).map(|key| (key, why(usize::from(bits >> 15)))).collect(),
         vips: said(bits, 8, vips).map(|ip| (ip, why(1))).collect(),
+        ports: said(bits, 13, ports).map(|port| (port, why(1))).collect(),
         sockets: said(bits, 11, sockets).map(|socket| (socket, why(1))).collect(),
     }
 }

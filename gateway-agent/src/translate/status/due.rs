@@ -48,10 +48,12 @@ impl<'a> News<'a> {
     fn between(before: &'a Outcomes, after: &'a Outcomes) -> Self {
         let mut resources = differing(&before.proxy_problems, &after.proxy_problems);
         resources.extend(before.unacknowledged.symmetric_difference(&after.unacknowledged));
+        let mut vips = differing(&before.vips, &after.vips);
+        vips.extend(differing(&before.ports, &after.ports).into_iter().map(|port| &port.address));
         Self {
             proxy: before.proxy != after.proxy,
             resources,
-            vips: differing(&before.vips, &after.vips),
+            vips,
             sockets: differing(&before.sockets, &after.sockets).into_iter().map(SocketId::gateway).collect(),
         }
     }

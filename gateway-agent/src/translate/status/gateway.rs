@@ -1,5 +1,7 @@
 //! The status of a Gateway: its verdict, and `Programmed` from what the edges report.
 
+use std::net::IpAddr;
+
 use gateway_common::abi::Proto;
 use gateway_common::ir::{Key, SocketId};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -9,7 +11,7 @@ use crate::api::gateways::{
     GatewayStatus, GatewayStatusAddresses as Address, GatewayStatusListeners as ListenerStatus,
     GatewayStatusListenersSupportedKinds as SupportedKind,
 };
-use crate::desired::{Outcomes, Proxy};
+use crate::desired::{Outcomes, Proxy, VipPort};
 use crate::translate::condition::{Condition, Problem, Reason, Type};
 use crate::translate::datapath::family;
 use crate::translate::grant::GATEWAY_GROUP;
@@ -47,8 +49,10 @@ pub(super) fn status(
 
 /// Only those where a client finds us.
 fn addresses(verdict: &GatewayVerdict, outcomes: &Outcomes) -> Vec<Address> {
-    let usable =
-        verdict.addresses.iter().filter(|address| !verdict.refused && !outcomes.vips.contains_key(*address));
+    let usable = verdict
+        .addresses
+        .iter()
+        .filter(|address| !verdict.refused && address_problem(verdict, **address, outcomes).is_none());
     usable
         .map(|address| Address {
             routability: None,
@@ -56,6 +60,41 @@ fn addresses(verdict: &GatewayVerdict, outcomes: &Outcomes) -> Vec<Address> {
             value: address.to_string(),
         })
         .collect()
+}
+
+/// Why clients find nothing of the Gateway at this address. One port that is open makes it usable.
+fn address_problem(verdict: &GatewayVerdict, address: IpAddr, outcomes: &Outcomes) -> Option<String> {
+    if let Some(reason) = outcomes.vips.get(&address) {
+        return Some(reason.clone());
+    }
+    let mut problems = Vec::new();
+    for listener in verdict.listeners.iter().filter(|listener| listener.refused.is_none()) {
+        let problem = port_problem(verdict, listener, address, outcomes)?;
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
+    }
+    (!problems.is_empty()).then(|| problems.join("; "))
+}
+
+/// Why the listener is not open at this address.
+fn port_problem(
+    verdict: &GatewayVerdict,
+    listener: &ListenerVerdict,
+    address: IpAddr,
+    outcomes: &Outcomes,
+) -> Option<String> {
+    let ListenerVerdict { port, proto, .. } = *listener;
+    let gateway = verdict.id.clone();
+    let socket = match proto {
+        Proto::Tcp => SocketId::Tcp { gateway, family: family(address) },
+        Proto::Udp => SocketId::Udp { gateway, address: (address, port).into() },
+    };
+    if let Some(reason) = outcomes.sockets.get(&socket) {
+        return Some(format!("the listening socket for {address} cannot be opened: {reason}"));
+    }
+    let reason = outcomes.ports.get(&VipPort { address, port, proto })?;
+    Some(format!("port {port}/{} of {address} is not in the kernel: {reason}", proto.name()))
 }
 
 fn gateway_problem(
@@ -75,7 +114,7 @@ fn gateway_problem(
     let broken: Vec<_> = verdict
         .addresses
         .iter()
-        .filter_map(|address| outcomes.vips.get(address).map(|reason| format!("{address}: {reason}")))
+        .filter_map(|address| Some(format!("{address}: {}", address_problem(verdict, *address, outcomes)?)))
         .collect();
     if !broken.is_empty() {
         return Some(Problem::new(Reason::AddressNotUsable, broken.join("; ")));
@@ -122,9 +161,6 @@ fn listener_problem(
     if verdict.addresses.is_empty() {
         return Some(Problem::new(Reason::Pending, "the Gateway has no address"));
     }
-    if verdict.addresses.iter().all(|address| outcomes.vips.contains_key(address)) {
-        return Some(Problem::new(Reason::Pending, "no address of the Gateway is usable"));
-    }
     let certificates = listener.certificates.iter().filter_map(|id| {
         let key = Key::Certificate(id.clone());
         if let Some(reason) = outcomes.proxy_problems.get(&key) {
@@ -136,19 +172,17 @@ fn listener_problem(
         let message = || format!("the proxy has not yet acknowledged Secret {id}");
         outcomes.unacknowledged.contains(&key).then(|| Problem::new(Reason::Pending, message()))
     });
-    let sockets = verdict.addresses.iter().filter_map(|address| {
-        let gateway = verdict.id.clone();
-        let socket = match listener.proto {
-            Proto::Tcp => SocketId::Tcp { gateway, family: family(*address) },
-            Proto::Udp => SocketId::Udp { gateway, address: (*address, listener.port).into() },
-        };
-        let reason = outcomes.sockets.get(&socket)?;
-        Some(Problem::new(
-            Reason::Pending,
-            format!("the listening socket for {address} cannot be opened: {reason}"),
-        ))
+    let ports = verdict.addresses.iter().filter_map(|address| {
+        let problem = port_problem(verdict, listener, *address, outcomes)?;
+        Some(Problem::new(Reason::Pending, problem))
     });
-    Problem::join(certificates.chain(sockets)).or_else(|| proxy_problem(verdict, outcomes))
+    if let Some(problem) = Problem::join(certificates.chain(ports)) {
+        return Some(problem);
+    }
+    if verdict.addresses.iter().all(|address| outcomes.vips.contains_key(address)) {
+        return Some(Problem::new(Reason::Pending, "no address of the Gateway is usable"));
+    }
+    proxy_problem(verdict, outcomes)
 }
 
 fn listener_status(
