@@ -25,7 +25,6 @@ use crate::reconcile::kernel::Kernel;
 use crate::reconcile::{Input, News, Parts, Proxies, Publisher, Reconciler, Spawning};
 use crate::source::Source;
 use crate::status_dir::StatusDir;
-use crate::translate::Params;
 use crate::unix;
 
 use tasks::Tasks;
@@ -74,11 +73,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     // Only from now on can a proxy bring its sockets: what came before may have taken long.
     let open = Instant::now();
     let mut reconciler = Reconciler::new(Parts {
-        params: Params {
-            controller_name: config.controller_name.clone(),
-            pools: config.address_pools.clone(),
-            held: held.addresses().clone(),
-        },
+        params: edges::params(&config, &held),
         held,
         kernel: Kernel::new(datapath, announcer, edges::devices(&config), config.workers.into()),
         proxies: Proxies::new(spawning(&config, open, survivors, exits_in), drain_ms(&config)),

@@ -1,6 +1,6 @@
 //! Network devices of the node, and which of them carry VIP traffic from outside: pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// A network device as the kernel describes it.
@@ -23,6 +23,14 @@ pub struct Device {
     pub default_route: bool,
     /// The XDP program on it.
     pub xdp: Option<u32>,
+}
+
+/// Addresses that make something else of the node reachable. What is on `lo` alone is there for its services.
+pub fn addresses(devices: &[Device]) -> BTreeMap<IpAddr, String> {
+    let others = devices.iter().filter(|device| !device.loopback);
+    let of =
+        |device: &Device| device.addresses.iter().map(|ip| (*ip, device.name.clone())).collect::<Vec<_>>();
+    others.flat_map(of).filter(|(ip, _)| is_global(*ip)).collect()
 }
 
 /// Which devices the operator named. Empty include: the default choice.
@@ -177,6 +185,19 @@ mod tests {
             device("wg0", "wireguard", &["10.8.0.1"]),
         ];
         assert_eq!(chosen(&Globs::default(), &node), ["bond0", "bond0.100", "br0", "eth0", "uplink"]);
+    }
+
+    #[test]
+    fn addresses_are_of_devices_that_are_not_lo() {
+        let node = [
+            Device { loopback: true, ..device("lo", "", &["127.0.0.1", "10.255.0.1"]) },
+            device("eth0", "", &["192.0.2.5", "fe80::1"]),
+            device("pod7", "veth", &["169.254.1.1"]),
+            device("dummy0", "dummy", &["2001:db8::5"]),
+        ];
+        let wanted = [("192.0.2.5", "eth0"), ("2001:db8::5", "dummy0")];
+        let wanted = wanted.map(|(ip, name)| (ip.parse().unwrap(), name.to_owned()));
+        assert_eq!(addresses(&node), BTreeMap::from(wanted));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Make before break: ports that go leave the maps, proxies get sockets and the change and acknowledge it, then new
 //! ports enter the maps. A proxy that is away is not waited for: connections queue in the sockets that the agent holds.
 
+mod addresses;
 pub mod held;
 pub mod kernel;
 mod proxies;
@@ -66,6 +67,8 @@ pub struct Reconciler {
     loaded: bool,
     changed: BTreeSet<ObjectKey>,
     devices_changed: bool,
+    /// Addresses of devices are others than those that were translated with.
+    addresses_changed: bool,
     /// Something happened that others may want to see.
     news: bool,
     datapath: Datapath,
@@ -75,6 +78,7 @@ pub struct Reconciler {
     outcomes: Outcomes,
     socket_problems: BTreeMap<SocketId, String>,
     errors: Errors,
+    told: addresses::Told,
     source_errors: Arc<[source::SourceError]>,
 }
 
@@ -96,6 +100,7 @@ impl Reconciler {
             loaded: false,
             changed: BTreeSet::new(),
             devices_changed: true,
+            addresses_changed: false,
             news: true,
             datapath: Datapath::default(),
             unsettled: None,
@@ -103,6 +108,7 @@ impl Reconciler {
             outcomes: Outcomes::default(),
             socket_problems: BTreeMap::new(),
             errors: Errors::default(),
+            told: addresses::Told::default(),
             source_errors: Arc::new([]),
         }
     }
@@ -131,6 +137,7 @@ impl Reconciler {
                 tracing::error!(problem, "devices");
             }
             self.errors.devices = problems;
+            self.note_addresses();
         }
         if !self.loaded {
             return;
@@ -140,7 +147,7 @@ impl Reconciler {
             return;
         }
         self.parts.adopt_until = None;
-        if !self.changed.is_empty() {
+        if !self.changed.is_empty() || self.addresses_changed {
             self.change(now).await;
         }
         for id in std::mem::take(&mut self.parts.proxies.newcomers) {
@@ -155,6 +162,15 @@ impl Reconciler {
         }
         if self.unsettled.is_none() && std::mem::take(&mut self.news) {
             self.publish();
+        }
+    }
+
+    fn note_addresses(&mut self) {
+        let Parts { kernel, params, .. } = &mut self.parts;
+        if *kernel.addresses() != params.devices {
+            params.devices.clone_from(kernel.addresses());
+            // What comes first is translated with them in any case.
+            self.addresses_changed = self.loaded;
         }
     }
 
@@ -218,6 +234,7 @@ impl Reconciler {
 
     async fn change(&mut self, now: Instant) {
         let Parts { params, held, kernel, .. } = &mut self.parts;
+        self.addresses_changed = false;
         let changed = std::mem::take(&mut self.changed);
         let change = self.translator.update(&self.world, params, &changed);
         params.held = self.translator.held();
@@ -226,6 +243,7 @@ impl Reconciler {
             self.errors.change.push(format!("assigned addresses are not kept: {error:#}"));
         }
         self.datapath.clone_from(self.translator.datapath());
+        self.told.tell(addresses::warnings(&self.datapath, self.translator.verdicts(), &params.devices));
         self.errors.change.extend(kernel.shrink(&self.datapath).await);
         self.generation += 1;
         self.open_sockets();

@@ -54,6 +54,8 @@ pub struct Params {
     pub controller_name: String,
     /// Addresses that Gateways may have. None: only those that a Gateway names itself, whichever they are.
     pub pools: Vec<IpNet>,
+    /// Addresses of the node's own devices but for `lo`, by the device's name: no VIPs, unless they were before.
+    pub devices: BTreeMap<IpAddr, String>,
     /// Addresses given out before ([`Translation::held`]); never taken away while the Gateway still wants them.
     pub held: BTreeMap<GatewayId, Vec<IpAddr>>,
 }

@@ -66,6 +66,7 @@ fn run(text: &str) -> anyhow::Result<String> {
     let params = Params {
         controller_name: CONTROLLER.to_owned(),
         pools: serde_json::from_value(test.get("pools").cloned().unwrap_or(json!(["192.0.2.0/28"])))?,
+        devices: serde_json::from_value(test.get("devices").cloned().unwrap_or(json!({})))?,
         held: serde_json::from_value(test.get("held").cloned().unwrap_or(json!({})))?,
     };
     let translation = translate(&world, &params);

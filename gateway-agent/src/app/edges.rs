@@ -1,10 +1,12 @@
 //! Settings in the words of each edge.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{Config, EbpfLog, Tc, Xdp};
 use crate::datapath::{self, TcKind, XdpKind};
 use crate::device::Globs;
+use crate::reconcile::held::Held;
+use crate::translate::Params;
 
 pub(super) fn datapath(config: &Config) -> datapath::Config {
     let xdp = match config.xdp {
@@ -28,6 +30,15 @@ pub(super) fn datapath(config: &Config) -> datapath::Config {
         xdp,
         // Kept in the map for the day XDP is switched on, but nothing reads it before.
         deny: config.deny.iter().copied().collect::<BTreeSet<_>>(),
+    }
+}
+
+pub(super) fn params(config: &Config, held: &Held) -> Params {
+    Params {
+        controller_name: config.controller_name.clone(),
+        pools: config.address_pools.clone(),
+        devices: BTreeMap::new(),
+        held: held.addresses().clone(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::announce::Announcer;
 use crate::datapath::Datapath;
 use crate::datapath::sockets::{Group, Sockets};
 use crate::desired::{self, VipPort};
-use crate::device::Globs;
+use crate::device::{self, Globs};
 
 /// What the kernel did not do; the rest is done.
 #[derive(Debug, Default)]
@@ -27,6 +27,8 @@ pub struct Kernel {
     announcer: Announcer,
     sockets: Sockets,
     devices: Globs,
+    /// Of the node's devices when they were last listed.
+    addresses: BTreeMap<IpAddr, String>,
     workers: usize,
     /// What was last put into the maps; None before this agent did so for the first time.
     settled: Option<desired::Datapath>,
@@ -34,7 +36,15 @@ pub struct Kernel {
 
 impl Kernel {
     pub fn new(datapath: Datapath, announcer: Announcer, devices: Globs, workers: usize) -> Self {
-        Self { datapath, announcer, sockets: Sockets::new(), devices, workers, settled: None }
+        Self {
+            datapath,
+            announcer,
+            sockets: Sockets::new(),
+            devices,
+            addresses: BTreeMap::new(),
+            workers,
+            settled: None,
+        }
     }
 
     /// Makes the programs run where they should. What could not be done.
@@ -43,11 +53,17 @@ impl Kernel {
         match self.announcer.devices().await {
             Ok(devices) => {
                 let problems = self.datapath.set_devices(self.devices.select(&devices));
+                self.addresses = device::addresses(&devices);
                 errors.extend(problems.iter().map(|(device, problem)| format!("device {device}: {problem}")));
             }
             Err(error) => errors.push(error.to_string()),
         }
         errors
+    }
+
+    /// Addresses of the node's own devices, by the device's name.
+    pub const fn addresses(&self) -> &BTreeMap<IpAddr, String> {
+        &self.addresses
     }
 
     /// Takes sockets over from a proxy. What it says that cannot be used is named.

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use gateway_common::abi::Proto;
-use gateway_common::ir::GatewayId;
 use ipnet::IpNet;
 
+use super::Params;
 use super::condition::{Problem, Reason};
 use super::gateway::Plan;
 use super::listener::{Listener, Protocol};
@@ -80,14 +80,12 @@ pub(super) struct Assigned {
     pub(super) problem: Option<Problem>,
 }
 
-pub(super) type Held = BTreeMap<GatewayId, Vec<IpAddr>>;
-
 /// Gives every Gateway what it can have. The same answer comes out when it is asked again with what it said.
 pub(super) fn assign<'a>(
     plans: impl Iterator<Item = &'a Plan>,
-    pools: &[IpNet],
-    held: &Held,
+    params: &Params,
 ) -> BTreeMap<NsName, Assigned> {
+    let Params { pools, devices, held, .. } = params;
     let mut claims: Vec<_> = plans.map(|plan| Claim::new(plan, pools)).collect();
     claims.sort_by(|a, b| (a.plan.created, &a.plan.name).cmp(&(b.plan.created, &b.plan.name)));
     let mut book = Book::default();
@@ -101,7 +99,7 @@ pub(super) fn assign<'a>(
     for claim in claims.iter_mut().filter(|claim| claim.plan.refused.is_none()) {
         claim.take_any(pools, &mut book);
     }
-    claims.into_iter().map(|claim| (claim.plan.name.clone(), claim.assigned())).collect()
+    claims.into_iter().map(|claim| (claim.plan.name.clone(), claim.assigned(devices))).collect()
 }
 
 /// Who has an address; several when they named it themselves and their ports differ.
@@ -122,6 +120,8 @@ struct Claim<'a> {
     v4: bool,
     v6: bool,
     got: Vec<IpAddr>,
+    /// How many of these it had before.
+    kept: usize,
     unusable: Vec<String>,
     missing: Vec<String>,
 }
@@ -135,7 +135,7 @@ impl<'a> Claim<'a> {
         let default = plan.request.want == Want::Default;
         let has = |v4: bool| default && pools.iter().any(|pool| pool.addr().is_ipv4() == v4);
         let (v4, v6) = (has(true), has(false));
-        Self { plan, fixed, any, v4, v6, got: Vec::new(), unusable, missing: Vec::new() }
+        Self { plan, fixed, any, v4, v6, got: Vec::new(), kept: 0, unusable, missing: Vec::new() }
     }
 
     /// Addresses of before that the spec still wants, whatever the pools say now.
@@ -155,6 +155,7 @@ impl<'a> Claim<'a> {
                 self.any = self.any.saturating_sub(1);
             }
         }
+        self.kept = self.got.len();
         self.v4 &= !self.got.iter().any(IpAddr::is_ipv4);
         self.v6 &= !self.got.iter().any(IpAddr::is_ipv6);
     }
@@ -216,7 +217,21 @@ impl<'a> Claim<'a> {
         Ok(())
     }
 
-    fn assigned(mut self) -> Assigned {
+    /// A device's address is given out and then refused, not passed over: the nodes, which have the same objects and
+    /// pools, must give each Gateway the same addresses. One that is served already goes on.
+    fn refuse_device_addresses(&mut self, devices: &BTreeMap<IpAddr, String>) {
+        for address in self.got.split_off(self.kept) {
+            match devices.get(&address) {
+                None => self.got.push(address),
+                Some(device) => self.unusable.push(format!(
+                    "{address} is an address of {device} on this node: its other ports would stop answering; use one that no device has, or take it out of the pool"
+                )),
+            }
+        }
+    }
+
+    fn assigned(mut self, devices: &BTreeMap<IpAddr, String>) -> Assigned {
+        self.refuse_device_addresses(devices);
         let rank = |address: &IpAddr| self.fixed.iter().position(|f| f == address).unwrap_or(usize::MAX);
         self.got.sort_by_key(|address| (rank(address), *address));
         let problem =

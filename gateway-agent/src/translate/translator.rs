@@ -92,7 +92,9 @@ impl Translator {
         }
         self.classes(&work.classes, &mut change);
         let mut readdress = self.gateways(&mut work);
-        readdress |= self.params.pools != params.pools || self.params.held != params.held;
+        readdress |= self.params.pools != params.pools
+            || self.params.devices != params.devices
+            || self.params.held != params.held;
         self.params = params.clone();
         if readdress {
             self.addresses(&mut work);
@@ -212,7 +214,7 @@ impl Translator {
     }
 
     fn addresses(&mut self, work: &mut Work) {
-        let assigned = address::assign(self.plans.values(), &self.params.pools, &self.params.held);
+        let assigned = address::assign(self.plans.values(), &self.params);
         for name in self.plans.keys().chain(self.assigned.keys()) {
             if assigned.get(name) != self.assigned.get(name) {
                 work.summaries.insert(name.clone());

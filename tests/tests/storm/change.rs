@@ -1,10 +1,11 @@
 //! Routes, listeners and certificates change.
 
-use std::net::UdpSocket;
+use std::net::{TcpListener, TcpStream, UdpSocket};
 
 use gatehouse_tests::client::{Connection, Target, get};
 use gatehouse_tests::node::{Name, Node};
 use gatehouse_tests::process::wait_for;
+use gatehouse_tests::topology::vip_v4;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -114,6 +115,40 @@ fn a_port_that_another_process_has_costs_its_listener_alone() {
     drop(foreign);
     let served = |node: &mut Node<'_>| said(node).filter(|(_, _, taken, _)| taken.0 == "True");
     site.node.wait("the port to be taken over", served).unwrap();
+}
+
+/// A VIP takes every port of its address, so what makes the node reachable must not become one.
+#[test]
+fn an_address_of_a_device_is_refused_until_it_leaves_and_kept_when_it_comes() {
+    let place = Place::new();
+    let mut site = place.serve();
+    let address = vip_v4(13);
+    let gateway = Name { kind: "Gateway", namespace: "site", name: "other" };
+    place.topology.node.ip(&format!("addr add {address}/32 dev eth0")).unwrap();
+    let named = OTHER.replace("listeners:", &format!("addresses: [{{value: {address}}}]\n  listeners:"));
+    site.node.write("other.yaml", &named).unwrap();
+    let refusal =
+        format!("{address} is an address of eth0 on this node: its other ports would stop answering");
+    let refused = |node: &mut Node<'_>| {
+        let status = node.object(&gateway).ok()??.status.to_string();
+        (status.contains("AddressNotUsable") && status.contains(&refusal)).then_some(())
+    };
+    site.node.wait("the refusal", refused).unwrap();
+    assert_eq!(site.node.log().matches(&refusal).count(), 1);
+    let server = place.topology.node.run(|| TcpListener::bind((address, 22))).unwrap();
+    place.topology.client.run(|| TcpStream::connect_timeout(&(address, 22).into(), PATIENCE)).unwrap();
+    drop(server);
+    let target = Target::http((address, 80).into());
+    for _ in 0..2 {
+        place.topology.node.ip(&format!("addr del {address}/32 dev eth0")).unwrap();
+        site.node.wait_condition(&gateway, "Programmed", "True").unwrap();
+        assert_eq!(get(&place.topology.client, &target, HOST, "/").unwrap().status, 404, "it has no route");
+        place.topology.node.ip(&format!("addr add {address}/32 dev eth0")).unwrap();
+        let words = format!("{address} is now an address of eth0");
+        site.node.wait("a warning", |node| node.log().contains(&words).then_some(())).unwrap();
+        assert_eq!(get(&place.topology.client, &target, HOST, "/").unwrap().status, 404, "it goes on");
+        site.node.wait_condition(&gateway, "Programmed", "True").unwrap();
+    }
 }
 
 const OTHER: &str = "apiVersion: gateway.networking.k8s.io/v1

@@ -1,4 +1,4 @@
-//! An address that a Gateway has is not taken away, whatever becomes of the pools.
+//! An address that a Gateway has is not taken away, whatever becomes of the pools and of devices.
 
 use gateway_agent::translate::{Params, translate};
 use proptest::prelude::*;
@@ -17,6 +17,8 @@ proptest! {
                 params.pools.rotate_left(1);
                 params.pools.truncate(1 + index % 2);
             }
+            let device = (index % 2 == 0).then(|| ("192.0.2.1".parse().unwrap(), "eth0".to_owned()));
+            params.devices = device.into_iter().collect();
             batch.into_iter().for_each(|step| { world.apply(event(step)); });
             let got = translate(&world, &params).held;
             for (id, before) in &params.held {

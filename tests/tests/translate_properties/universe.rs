@@ -16,6 +16,7 @@ pub(crate) fn params() -> Params {
     Params {
         controller_name: CONTROLLER.to_owned(),
         pools: vec!["192.0.2.0/30".parse().unwrap(), "2001:db8::/64".parse().unwrap()],
+        devices: BTreeMap::new(),
         held: BTreeMap::new(),
     }
 }
