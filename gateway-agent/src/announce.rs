@@ -16,7 +16,7 @@ mod toward;
 mod watch;
 
 pub use route::{Outcome, PROTOCOL};
-pub use watch::Watch;
+pub use watch::{Changed, Watch};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

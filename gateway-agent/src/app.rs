@@ -94,7 +94,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             Some(event) = events.recv() => Input::Proxy(event),
             Some(exited) = exits.recv() => Input::Exited(exited),
             Some(operation) = operations.recv() => Input::Operation(operation),
-            changed = devices.changed() => { changed?; Input::Devices }
+            changed = devices.changed() => Input::Node(changed?),
             _ = hangup.recv() => Input::Operation(Operation::ReplaceProxy),
             _ = tick.tick() => Input::Tick,
             _ = drift.tick() => Input::Drift,

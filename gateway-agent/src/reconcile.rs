@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use gateway_common::ir::{Resource, SocketId};
 
 use crate::admin::Operation;
+use crate::announce::Changed;
 use crate::desired::{Datapath, Outcomes, Proxy};
 use crate::object::ObjectKey;
 use crate::proxy::peer::{Event, Hello, PeerId};
@@ -40,7 +41,7 @@ pub enum Input {
     Exited(Exited),
     Operation(Operation),
     /// Devices, addresses or routes of the node changed.
-    Devices,
+    Node(Changed),
     /// Time passed, for what has a deadline.
     Tick,
     /// Compare the kernel with what it should be, whether or not anything changed.
@@ -121,8 +122,9 @@ impl Reconciler {
             Input::Proxy(event) => self.take_proxy(event, now),
             Input::Exited(exited) => self.parts.proxies.exited(&exited, now),
             Input::Operation(Operation::ReplaceProxy) => self.parts.proxies.replace(),
+            Input::Node(Changed::Devices) => self.devices_changed = true,
             Input::Tick => {}
-            Input::Devices | Input::Drift => {
+            Input::Node(Changed::Routes) | Input::Drift => {
                 self.devices_changed = true;
                 self.unsettled.get_or_insert(now);
             }

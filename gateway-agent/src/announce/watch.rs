@@ -5,12 +5,22 @@ use std::pin::Pin;
 
 use futures_util::{FutureExt as _, Stream, StreamExt};
 use netlink_packet_route::RouteNetlinkMessage as Message;
+use netlink_packet_route::link::LinkFlags;
 use netlink_packet_route::route::{RouteMessage, RouteType};
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::sys::SocketAddr;
 use rtnetlink::{MulticastGroup, new_multicast_connection};
 
 use super::{Error, PROTOCOL};
+
+/// How much of the node to look at again; what is greater includes what is less.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Changed {
+    /// Devices and their addresses.
+    Devices,
+    /// The routes of VIPs besides.
+    Routes,
+}
 
 pub struct Watch {
     messages: Pin<Box<dyn Stream<Item = (NetlinkMessage<Message>, SocketAddr)> + Send>>,
@@ -26,31 +36,67 @@ impl Watch {
         Ok(Self { messages: Box::pin(messages) })
     }
 
-    /// Returns when something changed that may matter: list the devices again. What is told together counts once.
-    /// Cancel-safe.
-    pub async fn changed(&mut self) -> Result<(), Error> {
+    /// Returns when something changed that may matter; what is told together counts once. Cancel-safe.
+    pub async fn changed(&mut self) -> Result<Changed, Error> {
         loop {
             let (message, _) = self.messages.next().await.ok_or(Error::Ended)?;
-            if matters(&message.payload) {
-                while let Some(Some(_)) = self.messages.next().now_or_never() {}
-                return Ok(());
+            let Some(mut changed) = matters(&message.payload) else { continue };
+            while let Some(Some((message, _))) = self.messages.next().now_or_never() {
+                changed = matters(&message.payload).map_or(changed, |more| changed.max(more));
             }
+            return Ok(changed);
         }
     }
 }
 
-fn matters(payload: &NetlinkPayload<Message>) -> bool {
+fn matters(payload: &NetlinkPayload<Message>) -> Option<Changed> {
     match payload {
         NetlinkPayload::InnerMessage(Message::NewRoute(route) | Message::DelRoute(route)) => {
-            is_default(route) || u8::from(route.header.protocol) == PROTOCOL
+            if u8::from(route.header.protocol) == PROTOCOL {
+                return Some(Changed::Routes);
+            }
+            is_default(route).then_some(Changed::Devices)
         }
-        NetlinkPayload::InnerMessage(_) => true,
+        // Our IPv6 routes go when it goes down.
+        NetlinkPayload::InnerMessage(Message::NewLink(link))
+            if link.header.flags.contains(LinkFlags::Loopback) =>
+        {
+            Some(Changed::Routes)
+        }
+        NetlinkPayload::InnerMessage(_) => Some(Changed::Devices),
         // The socket's buffer ran over: who knows.
-        NetlinkPayload::Overrun(_) | NetlinkPayload::Error(_) => true,
-        _ => false,
+        NetlinkPayload::Overrun(_) | NetlinkPayload::Error(_) => Some(Changed::Routes),
+        _ => None,
     }
 }
 
 fn is_default(route: &RouteMessage) -> bool {
     route.header.destination_prefix_length == 0 && route.header.kind == RouteType::Unicast
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use netlink_packet_route::link::LinkMessage;
+    use netlink_packet_route::route::RouteProtocol;
+
+    #[test]
+    fn routes_are_looked_at_only_when_they_may_have_changed() {
+        let mut ours = RouteMessage::default();
+        ours.header.protocol = RouteProtocol::from(PROTOCOL);
+        let mut foreign = RouteMessage::default();
+        foreign.header.destination_prefix_length = 24;
+        let (device, mut lo) = (LinkMessage::default(), LinkMessage::default());
+        lo.header.flags = LinkFlags::Loopback;
+        for (message, wanted) in [
+            (Message::DelRoute(ours), Some(Changed::Routes)),
+            (Message::DelRoute(foreign), None),
+            (Message::NewLink(lo), Some(Changed::Routes)),
+            (Message::NewLink(device), Some(Changed::Devices)),
+        ] {
+            let payload = NetlinkPayload::InnerMessage(message);
+            assert_eq!(matters(&payload), wanted, "{payload:?}");
+        }
+        assert!(Changed::Routes > Changed::Devices);
+    }
 }
