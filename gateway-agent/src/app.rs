@@ -53,7 +53,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         connection.await;
         Err(anyhow!("the kernel closed the connection"))
     });
-    let mut source = Source::directory(&config.source)
+    let mut source = Source::directory(&config.source, &config.state_dir)
         .with_context(|| format!("watch the source directory {} (--source)", config.source.display()))?;
 
     let survivors = directories::living_proxies(&config);

@@ -3,6 +3,7 @@
 
 mod defaults;
 mod identity;
+mod last_good;
 mod parse;
 mod scan;
 mod schema;
@@ -33,6 +34,8 @@ pub struct Update {
     pub moved: Vec<ObjectKey>,
     /// Everything that is wrong now, in order of file and line.
     pub errors: Arc<[SourceError]>,
+    /// Some of the errors keep objects from being known.
+    pub broken: bool,
 }
 
 /// A running source.
@@ -42,11 +45,12 @@ pub struct Source {
 }
 
 impl Source {
-    /// Watches a tree of `.yaml`, `.yml` and `.json` files. It ends when the `Source` is dropped.
-    pub fn directory(root: &Path) -> io::Result<Self> {
+    /// Watches a tree of `.yaml`, `.yml` and `.json` files; what must outlive a restart is below `state_dir`. It ends when
+    /// the `Source` is dropped.
+    pub fn directory(root: &Path, state_dir: &Path) -> io::Result<Self> {
         let origins = Origins::default();
         let (sender, updates) = mpsc::channel(1);
-        watch::start(root, origins.clone(), sender)?;
+        watch::start(root, state_dir, origins.clone(), sender)?;
         Ok(Self { updates, origins })
     }
 

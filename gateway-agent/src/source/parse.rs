@@ -167,7 +167,7 @@ fn read_object(node: &Node, key: &ObjectKey) -> Result<Object, Problems> {
     if problems.is_empty() { Ok(object) } else { Err(problems) }
 }
 
-fn typed(kind: Kind, value: Value) -> Result<Object, Problems> {
+pub(super) fn typed(kind: Kind, value: Value) -> Result<Object, Problems> {
     Ok(match kind {
         Kind::GatewayClass => Object::GatewayClass(boxed(kind, value)?),
         Kind::GatewayParameters => Object::GatewayParameters(boxed(kind, value)?),

@@ -128,6 +128,20 @@ impl Store {
         self.files.keys()
     }
 
+    pub(super) fn knows(&self, path: &Path) -> bool {
+        self.files.contains_key(path)
+    }
+
+    /// What a file stands for, and whether all of that is in it now.
+    pub(super) fn says(&self, path: &Path) -> Option<(impl Iterator<Item = &Found>, bool)> {
+        self.files.get(path).map(|file| (file.objects.values(), file.errors.is_empty()))
+    }
+
+    /// Whether a file could not be read in full.
+    pub(super) fn broken(&self) -> bool {
+        self.files.values().any(|file| !file.errors.is_empty())
+    }
+
     fn release(&mut self, key: &ObjectKey, path: &Path) {
         if let Some(paths) = self.holders.get_mut(key) {
             paths.remove(path);

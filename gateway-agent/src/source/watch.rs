@@ -3,6 +3,8 @@
 //! One thread of its own: reading a tree blocks. A burst of events is waited out, a file that is being written is left
 //! alone until its writer closes it.
 
+mod keep;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -16,6 +18,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use super::last_good::LastGood;
 use super::scan::{self, Stamp};
 use super::store::Store;
 use super::{Origins, SourceError, Update, parse};
@@ -33,14 +36,26 @@ const BLIND_RESCAN: Duration = Duration::from_secs(1);
 type Events = std_mpsc::Sender<notify::Result<notify::Event>>;
 type Open = fn(Events) -> notify::Result<RecommendedWatcher>;
 
-pub(super) fn start(root: &Path, origins: Origins, updates: mpsc::Sender<Update>) -> io::Result<()> {
-    start_with(root, origins, updates, notify::recommended_watcher)
+pub(super) fn start(
+    root: &Path,
+    state_dir: &Path,
+    origins: Origins,
+    updates: mpsc::Sender<Update>,
+) -> io::Result<()> {
+    start_with(root, state_dir, origins, updates, notify::recommended_watcher)
 }
 
-fn start_with(root: &Path, origins: Origins, updates: mpsc::Sender<Update>, open: Open) -> io::Result<()> {
+fn start_with(
+    root: &Path,
+    state_dir: &Path,
+    origins: Origins,
+    updates: mpsc::Sender<Update>,
+    open: Open,
+) -> io::Result<()> {
     fs::read_dir(root)?;
     // Events carry absolute paths whatever was asked for.
     let root = std::path::absolute(root)?;
+    let last_good = LastGood::new(&root, state_dir);
     thread::Builder::new().name("source".to_owned()).spawn(move || {
         let (sender, events) = std_mpsc::channel();
         let mut watch = Watch {
@@ -50,6 +65,10 @@ fn start_with(root: &Path, origins: Origins, updates: mpsc::Sender<Update>, open
             watcher: None,
             told_blind: false,
             store: Store::default(),
+            last_good,
+            recalled: false,
+            unkept: BTreeSet::new(),
+            dark: Vec::new(),
             stamps: BTreeMap::new(),
             writing: BTreeMap::new(),
             tree_errors: Vec::new(),
@@ -70,6 +89,13 @@ struct Watch {
     /// The log says that there is no watcher.
     told_blind: bool,
     store: Store,
+    last_good: LastGood,
+    /// Copies that a former agent left were looked through.
+    recalled: bool,
+    /// Files whose copies may be old.
+    unkept: BTreeSet<PathBuf>,
+    /// What could not be looked into at the last scan.
+    dark: Vec<PathBuf>,
     stamps: BTreeMap<PathBuf, Stamp>,
     /// Files that somebody writes to, and when the last write was.
     writing: BTreeMap<PathBuf, Instant>,
@@ -114,6 +140,7 @@ impl Watch {
             if !self.tell(origins, updates) {
                 return;
             }
+            self.keep();
             due = loop {
                 if updates.is_closed() {
                     return;
@@ -145,7 +172,8 @@ impl Watch {
         for error in errors.iter().filter(|error| told.binary_search(error).is_err()) {
             warn!(%error, "source");
         }
-        updates.blocking_send(Update { events: changes.events, moved, errors }).is_ok()
+        let broken = self.store.broken() || !self.tree_errors.is_empty();
+        updates.blocking_send(Update { events: changes.events, moved, errors, broken }).is_ok()
     }
 
     /// Waits for events and the end of their burst, or for the time of the next scan.
@@ -261,11 +289,11 @@ impl Watch {
             .iter()
             .map(|(path, error)| file_error(path, format!("cannot be read, its last objects stay: {error}")))
             .collect();
-        let unknown = |path: &Path| found.errors.iter().any(|(dark, _)| path.starts_with(dark));
+        self.look_through_copies(&found);
         let gone: Vec<PathBuf> = self
             .store
             .paths()
-            .filter(|path| !found.files.contains_key(*path) && !unknown(path))
+            .filter(|path| !found.files.contains_key(*path) && !self.is_dark(path))
             .cloned()
             .collect();
         for path in gone {
@@ -282,9 +310,11 @@ impl Watch {
         self.stamps.remove(path);
         self.writing.remove(path);
         self.store.remove(path);
+        self.unkept.insert(path.to_owned());
     }
 
     fn read_file(&mut self, path: &Path) {
+        self.unkept.insert(path.to_owned());
         match scan::read(path) {
             Ok((stamp, bytes)) => {
                 self.stamps.insert(path.to_owned(), stamp);
@@ -294,11 +324,15 @@ impl Watch {
                         info!(kind, path = %path.display(), "kind not read, ignored");
                     }
                 }
+                if !parsed.errors.is_empty() {
+                    self.recall(path);
+                }
                 self.store.replace(path, parsed);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.forget(path),
             Err(error) => {
                 self.stamps.remove(path);
+                self.recall(path);
                 self.store
                     .keep(path, file_error(path, format!("cannot be read, its last objects stay: {error}")));
             }
@@ -355,48 +389,54 @@ mod tests {
     use std::io::Write as _;
     use std::path::Path;
     use std::time::Duration;
+    use tempfile::TempDir;
     use tokio::sync::mpsc;
 
-    fn namespace(name: &str, label: &str) -> String {
+    pub(super) fn namespace(name: &str, label: &str) -> String {
         format!(
             "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {name}\n  labels: {{v: {label:?}}}\n---\n"
         )
     }
 
     /// A source and the world that its updates make.
-    struct Follower {
+    pub(super) struct Follower {
         source: Source,
         world: World,
-        errors: Vec<String>,
+        pub(super) errors: Vec<String>,
+        pub(super) broken: bool,
+        _state: TempDir,
     }
 
     impl Follower {
         async fn new(root: &Path) -> Self {
-            Self::of(Source::directory(root).unwrap()).await
+            let state = tempfile::tempdir().unwrap();
+            Self::of(Source::directory(root, state.path()).unwrap(), state).await
         }
 
-        async fn of(source: Source) -> Self {
-            let mut follower = Self { source, world: World::default(), errors: Vec::new() };
+        pub(super) async fn of(source: Source, state: TempDir) -> Self {
+            let world = World::default();
+            let mut follower = Self { source, world, errors: Vec::new(), broken: false, _state: state };
             follower.step().await;
             follower
         }
 
-        async fn step(&mut self) {
+        pub(super) async fn step(&mut self) {
             let update =
                 tokio::time::timeout(Duration::from_secs(60), self.source.next()).await.unwrap().unwrap();
             for event in update.events {
                 self.world.apply(event);
             }
             self.errors = update.errors.iter().map(ToString::to_string).collect();
+            self.broken = update.broken;
         }
 
-        async fn until(&mut self, want: &[(&str, &str)]) {
+        pub(super) async fn until(&mut self, want: &[(&str, &str)]) {
             while self.labels() != want {
                 self.step().await;
             }
         }
 
-        fn labels(&self) -> Vec<(&str, &str)> {
+        pub(super) fn labels(&self) -> Vec<(&str, &str)> {
             let label = |ns: &k8s_openapi::api::core::v1::Namespace| {
                 ns.metadata.labels.as_ref().and_then(|l| l.get("v")).map_or("", |v| v.as_str()).to_owned()
             };
@@ -456,8 +496,9 @@ mod tests {
         let origins = Origins::default();
         let (sender, updates) = mpsc::channel(1);
         let none: super::Open = |_| Err(notify::Error::generic("too many instances"));
-        super::start_with(dir.path(), origins.clone(), sender, none).unwrap();
-        let mut follower = Follower::of(Source { updates, origins }).await;
+        let state = tempfile::tempdir().unwrap();
+        super::start_with(dir.path(), state.path(), origins.clone(), sender, none).unwrap();
+        let mut follower = Follower::of(Source { updates, origins }, state).await;
         for version in ["2", "3", "4"] {
             fs::write(dir.path().join("a.yaml"), namespace("a", version)).unwrap();
             follower.until(&[("a", version)]).await;
