@@ -25,7 +25,7 @@ use crate::proxy::spawn::Exited;
 use crate::source;
 use crate::translate::{Params, Translator};
 use crate::world::World;
-use held::Held;
+use held::{Held, Unseen};
 use kernel::Kernel;
 pub use proxies::{Proxies, Spawning};
 pub use publish::{Facts, News, Publisher, Work};
@@ -67,6 +67,9 @@ pub struct Reconciler {
     /// The source has told everything once.
     loaded: bool,
     changed: BTreeSet<ObjectKey>,
+    unseen: Unseen,
+    /// Who was not seen is not waited for any more.
+    gave_up: bool,
     devices_changed: bool,
     /// Addresses of devices are others than those that were translated with.
     addresses_changed: bool,
@@ -94,6 +97,8 @@ struct Errors {
 impl Reconciler {
     pub fn new(parts: Parts) -> Self {
         Self {
+            unseen: Unseen::new(parts.held.addresses()),
+            gave_up: false,
             parts,
             world: World::default(),
             translator: Translator::default(),
@@ -149,7 +154,7 @@ impl Reconciler {
             return;
         }
         self.parts.adopt_until = None;
-        if !self.changed.is_empty() || self.addresses_changed {
+        if std::mem::take(&mut self.gave_up) || !self.changed.is_empty() || self.addresses_changed {
             self.change(now).await;
         }
         for id in std::mem::take(&mut self.parts.proxies.newcomers) {
@@ -182,6 +187,7 @@ impl Reconciler {
         }
         self.parts.publisher.note(update.moved);
         self.source_errors = update.errors;
+        self.gave_up |= !update.broken && self.unseen.give_up();
         if !std::mem::replace(&mut self.loaded, true) {
             // A source without objects is a change too: to nothing.
             self.unsettled = Some(now);
@@ -238,8 +244,9 @@ impl Reconciler {
         let Parts { params, held, kernel, .. } = &mut self.parts;
         self.addresses_changed = false;
         let changed = std::mem::take(&mut self.changed);
+        self.unseen.forget_gone(&mut params.held, self.world.gateways.keys());
         let change = self.translator.update(&self.world, params, &changed);
-        params.held = self.translator.held();
+        params.held = self.unseen.beside(self.translator.held());
         self.errors.change.clear();
         if let Err(error) = held.keep(&params.held) {
             self.errors.change.push(format!("assigned addresses are not kept: {error:#}"));

@@ -56,7 +56,8 @@ pub struct Params {
     pub pools: Vec<IpNet>,
     /// Addresses of the node's own devices but for `lo`, by the device's name: no VIPs, unless they were before.
     pub devices: BTreeMap<IpAddr, String>,
-    /// Addresses given out before ([`Translation::held`]); never taken away while the Gateway still wants them.
+    /// Addresses given out before ([`Translation::held`]); never taken away while the Gateway still wants them. Those of
+    /// a Gateway that is not there are given to no other.
     pub held: BTreeMap<GatewayId, Vec<IpAddr>>,
 }
 

@@ -1,6 +1,6 @@
 //! Addresses that Gateways were given, kept over restarts: an assigned address is never taken away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,42 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use gateway_common::ir::GatewayId;
 
+use crate::object::NsName;
+
 pub type Addresses = BTreeMap<GatewayId, Vec<IpAddr>>;
 
 /// The file of assignments.
 pub struct Held {
     path: PathBuf,
     written: Addresses,
+}
+
+/// Assignments of Gateways that were not seen since the start. A file that cannot be read may be why, and then they stay.
+#[derive(Default)]
+pub struct Unseen(Addresses);
+
+impl Unseen {
+    pub fn new(addresses: &Addresses) -> Self {
+        Self(addresses.clone())
+    }
+
+    /// Nothing of the source is unknown any more: who was not seen is gone. True if that was somebody.
+    pub fn give_up(&mut self) -> bool {
+        !std::mem::take(&mut self.0).is_empty()
+    }
+
+    /// What is held when these Gateways are there.
+    pub fn forget_gone<'a>(&self, held: &mut Addresses, there: impl Iterator<Item = &'a NsName>) {
+        let there: BTreeSet<GatewayId> = there.map(|name| GatewayId::new(name.to_string())).collect();
+        held.retain(|id, _| there.contains(id) || self.0.contains_key(id));
+    }
+
+    /// What is held after these were assigned.
+    pub fn beside(&mut self, mut assigned: Addresses) -> Addresses {
+        self.0.retain(|id, _| !assigned.contains_key(id));
+        assigned.extend(self.0.clone());
+        assigned
+    }
 }
 
 impl Held {
@@ -56,6 +86,26 @@ fn replace(path: &Path, content: &[u8]) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_was_not_seen_keeps_addresses_until_all_is_known() {
+        let (a, b) = (NsName::new("x", "a"), NsName::new("x", "b"));
+        let of = |name: &NsName, last: u8| (GatewayId::new(name.to_string()), vec![[192, 0, 2, last].into()]);
+        let only = |one: (GatewayId, Vec<IpAddr>)| Addresses::from([one]);
+        let both = Addresses::from([of(&a, 1), of(&b, 2)]);
+        let mut unseen = Unseen::new(&both);
+        let mut held = both.clone();
+        unseen.forget_gone(&mut held, [&a].into_iter());
+        assert_eq!(held, both);
+        held = unseen.beside(only(of(&a, 1)));
+        assert_eq!(held, both);
+        // Who was seen and goes is not waited for.
+        unseen.forget_gone(&mut held, [].into_iter());
+        assert_eq!(held, only(of(&b, 2)));
+        assert!(unseen.give_up());
+        unseen.forget_gone(&mut held, [].into_iter());
+        assert_eq!((held, unseen.give_up()), (Addresses::new(), false));
+    }
 
     #[test]
     fn assignments_come_back_and_damage_is_told() {

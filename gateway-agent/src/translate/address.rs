@@ -88,6 +88,9 @@ pub(super) fn assign<'a>(
     let Params { pools, devices, held, .. } = params;
     let mut claims: Vec<_> = plans.map(|plan| Claim::new(plan, pools)).collect();
     claims.sort_by(|a, b| (a.plan.created, &a.plan.name).cmp(&(b.plan.created, &b.plan.name)));
+    let known: BTreeSet<_> = claims.iter().map(|claim| &claim.plan.id).collect();
+    let absent = held.iter().filter(|(id, _)| !known.contains(id));
+    let reserved: BTreeSet<IpAddr> = absent.flat_map(|(_, addresses)| addresses).copied().collect();
     let mut book = Book::default();
     for claim in &mut claims {
         claim.keep(held.get(&claim.plan.id).map_or(&[][..], Vec::as_slice), &mut book);
@@ -97,7 +100,7 @@ pub(super) fn assign<'a>(
         claim.take_fixed(pools, &mut book);
     }
     for claim in claims.iter_mut().filter(|claim| claim.plan.refused.is_none()) {
-        claim.take_any(pools, &mut book);
+        claim.take_any(pools, &reserved, &mut book);
     }
     claims.into_iter().map(|claim| (claim.plan.name.clone(), claim.assigned(devices))).collect()
 }
@@ -172,11 +175,11 @@ impl<'a> Claim<'a> {
         }
     }
 
-    fn take_any(&mut self, pools: &[IpNet], book: &mut Book<'a>) {
+    fn take_any(&mut self, pools: &[IpNet], reserved: &BTreeSet<IpAddr>, book: &mut Book<'a>) {
         if self.plan.request.want == Want::Default {
             for v4 in [true, false] {
                 if if v4 { self.v4 } else { self.v6 } {
-                    self.take_free(v4, pools, book);
+                    self.take_free(v4, pools, reserved, book);
                 }
             }
             if self.got.is_empty() {
@@ -188,14 +191,23 @@ impl<'a> Claim<'a> {
             // The family of which it has less.
             let v4 = self.got.iter().filter(|address| address.is_ipv4()).count();
             let v4_first = v4 <= self.got.len() - v4;
-            if !(self.take_free(v4_first, pools, book) || self.take_free(!v4_first, pools, book)) {
+            if !(self.take_free(v4_first, pools, reserved, book)
+                || self.take_free(!v4_first, pools, reserved, book))
+            {
                 self.missing.push(pool::none_left(pools));
             }
         }
     }
 
-    fn take_free(&mut self, v4: bool, pools: &[IpNet], book: &mut Book<'a>) -> bool {
-        let free = pool::free(pools, v4, |address| book.contains_key(&address));
+    fn take_free(
+        &mut self,
+        v4: bool,
+        pools: &[IpNet],
+        reserved: &BTreeSet<IpAddr>,
+        book: &mut Book<'a>,
+    ) -> bool {
+        let free =
+            pool::free(pools, v4, |address| book.contains_key(&address) || reserved.contains(&address));
         free.is_some_and(|address| self.enter(address, false, book).is_ok())
     }
 
