@@ -111,6 +111,20 @@ pub enum Error {
 }
 
 impl Error {
+    /// With the errno's text, which aya's errors leave to their causes.
+    fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let said = error.to_string();
+            if !text.contains(&said) {
+                text = format!("{text}: {said}");
+            }
+            cause = error.source();
+        }
+        text
+    }
+
     fn io(call: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { call, path: path.to_owned(), source }
     }
@@ -311,7 +325,7 @@ impl Datapath {
         }
         for (index, name) in &wanted {
             if let Err(error) = self.attach(*index, name) {
-                problems.insert((*name).to_owned(), error.to_string());
+                problems.insert((*name).to_owned(), error.with_causes());
             } else if self.devices.insert(*index, (*name).to_owned()).as_deref() != Some(*name) {
                 tracing::info!(device = name, tc = ?self.tc, xdp = ?self.xdp, "attached");
             }
@@ -323,7 +337,7 @@ impl Datapath {
             let label = name.clone().unwrap_or_else(|| format!("index {index}"));
             match self.detach(index, name.as_deref()) {
                 Ok(()) => tracing::info!(device = label, "detached"),
-                Err(error) => drop(problems.insert(label, error.to_string())),
+                Err(error) => drop(problems.insert(label, error.with_causes())),
             }
         }
         self.settled = true;
