@@ -3,6 +3,7 @@
 mod cleanup;
 mod directories;
 mod edges;
+mod limits;
 mod lock;
 mod tasks;
 
@@ -40,7 +41,7 @@ const QUEUE: usize = 1024;
 /// Runs the agent until SIGTERM or SIGINT; traffic goes on after it.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let started = Instant::now();
-    directories::prepare(&config)?;
+    prepare(&config)?;
     let _lock = lock::take(&config.runtime_dir).await?;
     let held = Held::open(&config.state_dir)?;
     let mut datapath = Datapath::open(&edges::datapath(&config)).context("open the datapath")?;
@@ -113,6 +114,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         "ending; programs, routes and the proxy stay and traffic goes on (`gateway-agent cleanup` removes them)"
     );
     Ok(())
+}
+
+/// What process and node have to be before anything is opened.
+fn prepare(config: &Config) -> anyhow::Result<()> {
+    limits::raise()?;
+    directories::prepare(config)
 }
 
 fn drain_ms(config: &Config) -> u64 {
