@@ -26,6 +26,8 @@ pub struct StatusDir {
     swept: bool,
     /// To be tried again.
     failed: BTreeSet<ObjectKey>,
+    /// Files of others where ours should be; the log says so.
+    foreign: BTreeSet<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -53,7 +55,13 @@ impl StatusDir {
         let mut written = BTreeMap::new();
         find(root, 0, &mut written)
             .with_context(|| format!("reading the status directory {} (--status-dir)", root.display()))?;
-        Ok(Self { root: root.to_owned(), written, swept: false, failed: BTreeSet::new() })
+        Ok(Self {
+            root: root.to_owned(),
+            written,
+            swept: false,
+            failed: BTreeSet::new(),
+            foreign: BTreeSet::new(),
+        })
     }
 
     /// Makes the directory show what became of the `changed` ones. Every file is tried; the first failure is returned.
@@ -90,6 +98,13 @@ impl StatusDir {
         if self.written.get(path) == Some(&text) {
             return Ok(());
         }
+        if is_foreign(path) {
+            if self.foreign.insert(path.to_owned()) {
+                tracing::warn!(path = %path.display(), "not written by gateway-agent, left as it is; remove it to see the status");
+            }
+            return Ok(());
+        }
+        self.foreign.remove(path);
         replace(path, &text).with_context(|| format!("writing {}", path.display()))?;
         self.written.insert(path.to_owned(), text);
         Ok(())
@@ -97,6 +112,10 @@ impl StatusDir {
 
     fn remove(&mut self, path: &Path) -> anyhow::Result<()> {
         if !self.written.contains_key(path) {
+            return Ok(());
+        }
+        if is_foreign(path) {
+            self.written.remove(path);
             return Ok(());
         }
         match fs::remove_file(path) {
@@ -139,6 +158,12 @@ fn render(object: &ObjectStatus) -> anyhow::Result<String> {
     let yaml = serde_saphyr::to_string(&file)
         .with_context(|| format!("status of {} {} as YAML", object.kind, object.name))?;
     Ok(format!("{MARK}{yaml}"))
+}
+
+/// There is a file without our mark.
+fn is_foreign(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_dir())
+        && !fs::read(path).is_ok_and(|bytes| bytes.starts_with(MARK.as_bytes()))
 }
 
 /// A reader sees the old file or the new one.
@@ -257,6 +282,30 @@ mod tests {
         let mut status = StatusDir::open(&root).unwrap();
         status.write(&BTreeSet::new(), &Objects::new()).unwrap();
         assert_eq!(files(&root), ["httproute/shop/mine.yaml"]);
+    }
+
+    #[test]
+    fn a_file_of_somebody_else_is_left_where_ours_should_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("gateway/a/x.yaml");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "a: 1\n").unwrap();
+        let mut status = StatusDir::open(dir.path()).unwrap();
+        let objects = Objects::from([object(Kind::Gateway, "a", "x", "True")]);
+        write(&mut status, &objects).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a: 1\n");
+        assert_eq!(status.foreign, BTreeSet::from([path.clone()]));
+        fs::remove_file(&path).unwrap();
+        write(&mut status, &objects).unwrap();
+        assert!(fs::read_to_string(&path).unwrap().starts_with(MARK));
+        assert!(status.foreign.is_empty());
+
+        // What was ours and is somebody else's now.
+        fs::write(&path, "a: 2\n").unwrap();
+        let objects = Objects::from([object(Kind::Gateway, "a", "x", "False")]);
+        write(&mut status, &objects).unwrap();
+        write(&mut status, &Objects::new()).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a: 2\n");
     }
 
     #[test]
