@@ -21,8 +21,8 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 /// Serves until drained by a signal or the agent.
 pub fn run(config: &Config) -> anyhow::Result<()> {
     prepare()?;
-    let (log, writer) =
-        Writer::start(config.access_log.clone(), config.access_log_query).context("open the access log")?;
+    let (log, writer) = Writer::start(config.access_log.clone(), config.access_log_query)
+        .context("start the thread of the access log")?;
     let metrics = Arc::new(Metrics::new(config.worker_count()));
     let current = Arc::new(ArcSwap::from_pointee(Snapshot::empty(metrics.clone())));
     let workers = worker::Handle::start(config.worker_count(), &current, &log, config.drain_deadline)?;

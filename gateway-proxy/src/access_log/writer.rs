@@ -16,7 +16,7 @@ use super::{AccessLog, Chunk, Counts, Query};
 
 /// Chunks between workers and writer; what does not fit is dropped and counted.
 const QUEUE: usize = 128;
-/// How often a file is looked at, whether it was moved away (by logrotate, say).
+/// How often a file is looked at, whether it was moved away (by logrotate, say), and tried again that cannot be opened.
 const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -34,14 +34,14 @@ pub struct Writer {
 }
 
 impl Writer {
+    /// A file that cannot be opened costs its lines until it can, and nothing else.
     pub fn start(target: Target, query: Query) -> io::Result<(AccessLog, Self)> {
-        let sink = Sink::open(target)?;
         let (chunks, receiver) = sync_channel(QUEUE);
         let counts = Arc::new(Counts::default());
         let (end, ended) = sync_channel(1);
         let thread_counts = counts.clone();
         std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
-            write(&receiver, sink, &thread_counts);
+            write(&receiver, Sink::new(target), &thread_counts);
             // The other end may have stopped waiting.
             let _ = end.send(());
         })?;
@@ -64,55 +64,77 @@ impl FromStr for Target {
 
 fn write(chunks: &Receiver<Chunk>, mut sink: Sink, counts: &Counts) {
     let mut failing = false;
-    for chunk in chunks {
-        match (sink.write(&chunk.bytes), failing) {
-            (Ok(()), false) => {}
-            (Ok(()), true) => {
-                failing = false;
-                info!("access log is written again");
-            }
-            (Err(error), was_failing) => {
-                counts.lines.fetch_sub(chunk.lines, Relaxed);
-                counts.dropped.fetch_add(chunk.lines, Relaxed);
-                failing = true;
-                if !was_failing {
-                    warn!(%error, "access log cannot be written, its lines are lost until it can");
+    let mut note = |done: &io::Result<()>| match (done, std::mem::replace(&mut failing, done.is_err())) {
+        (Ok(()), true) => info!("access log is written again"),
+        (Err(error), false) => warn!(%error, "access log cannot be written, its lines are lost until it can"),
+        (Ok(()), false) | (Err(_), true) => {}
+    };
+    note(&sink.ready());
+    loop {
+        match chunks.recv_timeout(LOOK) {
+            Ok(chunk) => {
+                let done = sink.write(&chunk.bytes);
+                note(&done);
+                if done.is_err() {
+                    counts.lines.fetch_sub(chunk.lines, Relaxed);
+                    counts.dropped.fetch_add(chunk.lines, Relaxed);
                 }
             }
+            Err(RecvTimeoutError::Timeout) if sink.is_closed() => note(&sink.ready()),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
 
 enum Sink {
     Stdout,
-    File { path: PathBuf, file: File, looked: Instant },
+    File {
+        path: PathBuf,
+        file: Option<File>,
+        /// None: never yet.
+        looked: Option<Instant>,
+    },
 }
 
 impl Sink {
-    fn open(target: Target) -> io::Result<Self> {
-        Ok(match target {
+    fn new(target: Target) -> Self {
+        match target {
             Target::Stdout => Self::Stdout,
-            Target::File(path) => Self::File { file: append(&path)?, path, looked: Instant::now() },
-        })
+            Target::File(path) => Self::File { path, file: None, looked: None },
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(self, Self::File { file: None, .. })
+    }
+
+    /// Opens the file, if it is not, or if its name is another's by now; tried once per [`LOOK`].
+    fn ready(&mut self) -> io::Result<()> {
+        let Self::File { path, file, looked } = self else { return Ok(()) };
+        if looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+            *looked = Some(Instant::now());
+            let named = std::fs::metadata(&*path).ok();
+            let same = named.zip(file.as_ref().and_then(|file| file.metadata().ok()));
+            if same.is_none_or(|(a, b)| (a.dev(), a.ino()) != (b.dev(), b.ino())) {
+                *file = None;
+                let failed = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+                *file = Some(append(path).map_err(failed)?);
+            }
+        }
+        if file.is_some() { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.ready()?;
         match self {
             Self::Stdout => {
                 let mut stdout = io::stdout().lock();
                 stdout.write_all(bytes)?;
                 stdout.flush()
             }
-            Self::File { path, file, looked } => {
-                if looked.elapsed() >= LOOK {
-                    *looked = Instant::now();
-                    let same = std::fs::metadata(&*path).ok().zip(file.metadata().ok());
-                    if same.is_none_or(|(a, b)| (a.dev(), a.ino()) != (b.dev(), b.ino())) {
-                        *file = append(path)?;
-                    }
-                }
-                file.write_all(bytes)
-            }
+            Self::File { file: Some(file), .. } => file.write_all(bytes),
+            Self::File { file: None, .. } => Err(io::ErrorKind::NotFound.into()),
         }
     }
 }
@@ -155,12 +177,12 @@ mod tests {
     fn lines_reach_the_file_also_after_it_was_moved() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("access.log");
-        let mut sink = Sink::open(Target::File(path.clone())).unwrap();
+        let mut sink = Sink::new(Target::File(path.clone()));
         sink.write(b"one\n").unwrap();
         let moved = directory.path().join("access.log.1");
         std::fs::rename(&path, &moved).unwrap();
         let Sink::File { looked, .. } = &mut sink else { panic!("not a file") };
-        *looked = Instant::now().checked_sub(LOOK).unwrap();
+        *looked = Instant::now().checked_sub(LOOK);
         sink.write(b"two\n").unwrap();
         assert_eq!(std::fs::read(moved).unwrap(), b"one\n");
         assert_eq!(std::fs::read(path).unwrap(), b"two\n");
@@ -183,6 +205,33 @@ mod tests {
         assert!(writer.finish(Duration::from_secs(10)));
         assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 1_001);
         assert_eq!((counts.lines.load(Relaxed), counts.dropped.load(Relaxed)), (1_001, 0));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_costs_lines_until_it_can() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("later/access.log");
+        let (log, writer) = Writer::start(Target::File(path.clone()), Query::Omit).unwrap();
+        let (worker, counts) = (log.worker(), log.counts());
+        let gateway = GatewayId::new("default/web");
+        worker.write(&record(&gateway));
+        worker.flush();
+        let begun = Instant::now();
+        let wait = |what: &dyn Fn() -> bool| {
+            while !what() {
+                assert!(begun.elapsed() < Duration::from_secs(60), "{counts:?}");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        };
+        wait(&|| counts.dropped.load(Relaxed) == 1);
+        std::fs::create_dir(directory.path().join("later")).unwrap();
+        // Also with nothing to write.
+        wait(&|| path.exists());
+        worker.write(&record(&gateway));
+        drop((log, worker));
+        assert!(writer.finish(Duration::from_secs(10)));
+        assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 1);
+        assert_eq!((counts.lines.load(Relaxed), counts.dropped.load(Relaxed)), (1, 1));
     }
 
     #[test]
