@@ -1,6 +1,6 @@
 //! `gatectl conn list`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -18,14 +18,25 @@ pub enum Command {
 #[derive(Args, Debug)]
 pub struct List {
     /// Only connections to this VIP, with or without a port.
-    #[arg(long)]
-    vip: Option<String>,
+    #[arg(long, value_name = "ADDR[:PORT]", value_parser = vip)]
+    vip: Option<Vip>,
     /// Only connections of this client address.
     #[arg(long)]
-    client: Option<std::net::IpAddr>,
+    client: Option<IpAddr>,
     /// Only connections of this Gateway (namespace/name).
     #[arg(long)]
     gateway: Option<String>,
+}
+
+/// An address, and perhaps a port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Vip(IpAddr, Option<u16>);
+
+fn vip(text: &str) -> Result<Vip, &'static str> {
+    let address = text.parse().map(|ip| Vip(ip, None));
+    address
+        .or_else(|_| text.parse().map(|at: SocketAddr| Vip(at.ip(), Some(at.port()))))
+        .map_err(|_| "expected an address, as 203.0.113.10, 203.0.113.10:443 or [2001:db8::1]:443")
 }
 
 pub(super) fn run(command: &Command, paths: &Paths, format: Format) -> anyhow::Result<ExitCode> {
@@ -41,15 +52,17 @@ pub(super) fn run(command: &Command, paths: &Paths, format: Format) -> anyhow::R
 
 impl List {
     fn wants(&self, connection: &Connection) -> bool {
-        let vip = self.vip.as_deref().is_none_or(|vip| is(connection.vip, vip));
+        let vip = self.vip.is_none_or(|vip| vip.is(connection.vip));
         let client = self.client.is_none_or(|client| connection.client.ip() == client);
         let gateway = self.gateway.as_deref().is_none_or(|gateway| connection.gateway.as_str() == gateway);
         vip && client && gateway
     }
 }
 
-fn is(address: SocketAddr, wanted: &str) -> bool {
-    wanted.parse() == Ok(address) || wanted.parse() == Ok(address.ip())
+impl Vip {
+    fn is(self, address: SocketAddr) -> bool {
+        self.0 == address.ip() && self.1.is_none_or(|port| port == address.port())
+    }
 }
 
 fn row(connection: &Connection) -> Vec<String> {
@@ -65,4 +78,22 @@ fn row(connection: &Connection) -> Vec<String> {
         connection.requests.to_string(),
         connection.gateway.to_string(),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vip_is_an_address_with_or_without_a_port() {
+        let at: SocketAddr = "[2001:db8::1]:443".parse().unwrap();
+        for (text, is) in
+            [("2001:db8::1", true), ("[2001:db8::1]:443", true), ("[2001:db8::1]:80", false), ("::1", false)]
+        {
+            assert_eq!(vip(text).unwrap().is(at), is, "{text}");
+        }
+        for text in ["foo", "", "192.0.2.1:", "192.0.2.1:70000"] {
+            assert!(vip(text).is_err(), "{text}");
+        }
+    }
 }
