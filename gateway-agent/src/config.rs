@@ -102,9 +102,9 @@ impl Config {
     pub fn load(flags: Flags) -> Result<Self, Problems> {
         let from_file = match &flags.config {
             None => Settings::default(),
-            Some(path) => {
-                file::read(path).map_err(|message| Problems(vec![Problem { setting: "config", message }]))?
-            }
+            Some(path) => file::read(path).map_err(|messages| {
+                Problems(messages.into_iter().map(|message| Problem { setting: "config", message }).collect())
+            })?,
         };
         resolve::resolve(flags.settings.or(from_file), &Host::observe())
     }

@@ -54,7 +54,9 @@ pub(crate) fn read(text: &str) -> Result<Vec<Node>, SyntaxError> {
 fn syntax_error(error: serde_saphyr::Error) -> SyntaxError {
     let line = error.location().map(|l| u32::try_from(l.line()).unwrap_or(u32::MAX)).filter(|l| *l > 0);
     let text = error.without_snippet().to_string();
-    let message = text.lines().next().unwrap_or_default().to_owned();
+    // What follows is for who calls the library.
+    let message = text.lines().next().unwrap_or_default();
+    let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or_default().to_owned();
     SyntaxError { line, message }
 }
 
