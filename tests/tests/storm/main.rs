@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something unexpected is")]
 
 mod agent;
+mod broken;
 mod change;
 mod place;
 mod proxy;
