@@ -23,6 +23,7 @@ use crate::object::ObjectKey;
 use crate::world::Event;
 
 pub(crate) use identity::is_dns_name;
+pub(crate) use last_good::NAME as LAST_GOOD;
 pub use parse::{Found, Parsed, parse};
 
 /// What changed since the last update. The first one holds everything that was there at the start.

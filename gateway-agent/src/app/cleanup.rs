@@ -10,6 +10,7 @@ use super::lock;
 use crate::announce::Announcer;
 use crate::config::Config;
 use crate::datapath::Pins;
+use crate::source::LAST_GOOD;
 
 /// Proxies get this time beyond their drain deadline.
 const GRACE: Duration = Duration::from_secs(5);
@@ -37,6 +38,11 @@ pub async fn cleanup(config: &Config) -> anyhow::Result<()> {
     drop(lock);
     if config.runtime_dir.is_dir() {
         std::fs::remove_dir_all(&config.runtime_dir)?;
+    }
+    // Secrets may be among them, and nobody serves on with them now.
+    let copies = config.state_dir.join(LAST_GOOD);
+    if copies.is_dir() {
+        std::fs::remove_dir_all(&copies)?;
     }
     Ok(())
 }

@@ -15,7 +15,8 @@ use tracing::warn;
 use super::parse::{self, Found};
 use crate::object::{Kind, Object};
 
-const NAME: &str = "last-good";
+/// Its name in the state directory.
+pub(crate) const NAME: &str = "last-good";
 /// No file of the source is hidden, so none has this name.
 const TEMPORARY: &str = ".tmp";
 

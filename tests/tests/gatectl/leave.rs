@@ -29,6 +29,8 @@ fn a_connection_survives_the_proxy_s_replacement_and_cleanup_leaves_nothing() {
 
     scene.node.stop_agent().unwrap();
     let folder = scene.node.folder();
+    let copies = folder.join("state/last-good");
+    assert!(copies.exists());
     let mut cleanup = place.topology.node.command(folder.join("bin/gateway-agent")).unwrap();
     cleanup.arg("cleanup").arg("--source").arg(scene.node.source()).args(["--drain-deadline", "2s"]);
     cleanup.arg("--runtime-dir").arg(folder.join("run")).arg("--state-dir").arg(folder.join("state"));
@@ -38,5 +40,5 @@ fn a_connection_survives_the_proxy_s_replacement_and_cleanup_leaves_nothing() {
     assert_eq!(scene.routes(), "");
     assert!(!pins.exists());
     assert_eq!(place.topology.node.processes(), [] as [i32; 0], "old {old:?}, new {new:?}");
-    assert!(!folder.join("run").exists());
+    assert!(!folder.join("run").exists() && !copies.exists());
 }
