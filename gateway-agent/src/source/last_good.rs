@@ -3,8 +3,10 @@
 //!
 //! The directory mirrors the source, a copy per file. Secrets are in it only while their file is broken.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -17,7 +19,8 @@ use crate::object::{Kind, Object};
 
 /// Its name in the state directory.
 pub(crate) const NAME: &str = "last-good";
-/// No file of the source is hidden, so none has this name.
+/// Ends the name of each copy: a source around the state directory would read it otherwise.
+const SUFFIX: &str = ".kept";
 const TEMPORARY: &str = ".tmp";
 
 pub(super) struct LastGood {
@@ -87,9 +90,9 @@ impl LastGood {
                 if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     dirs.push(entry.path());
                 } else if let Ok(inside) = entry.path().strip_prefix(&self.dir)
-                    && inside != Path::new(TEMPORARY)
+                    && let Some(inside) = inside.as_os_str().as_bytes().strip_suffix(SUFFIX.as_bytes())
                 {
-                    paths.push(self.root.join(inside));
+                    paths.push(self.root.join(OsStr::from_bytes(inside)));
                 }
             }
         }
@@ -97,7 +100,9 @@ impl LastGood {
     }
 
     fn place(&self, path: &Path) -> Option<PathBuf> {
-        path.strip_prefix(&self.root).ok().map(|inside| self.dir.join(inside))
+        let mut place = self.dir.join(path.strip_prefix(&self.root).ok()?).into_os_string();
+        place.push(SUFFIX);
+        Some(place.into())
     }
 
     fn decode(&self, bytes: &[u8]) -> io::Result<Vec<Found>> {
@@ -207,7 +212,8 @@ mod tests {
 
     fn files(dir: &Path) -> BTreeMap<PathBuf, u32> {
         let kept = LastGood::new(Path::new(""), dir);
-        let mode = |path: &Path| fs::metadata(kept.dir.join(path)).unwrap().permissions().mode() & 0o777;
+        let mode =
+            |path: &Path| fs::metadata(kept.place(path).unwrap()).unwrap().permissions().mode() & 0o777;
         kept.paths().into_iter().map(|path| (path.clone(), mode(&path))).collect()
     }
 
@@ -250,7 +256,7 @@ mod tests {
         assert!(kept.keep(path, parsed.objects.iter(), false));
         let kinds: Vec<_> = kept.read(path).iter().map(|found| found.key.kind).collect();
         assert_eq!(kinds, [Kind::Namespace]);
-        fs::write(dir.path().join(NAME).join("a.yaml"), "{").unwrap();
+        fs::write(kept.place(path).unwrap(), "{").unwrap();
         assert_eq!(kept.read(path).len(), 0);
     }
 }

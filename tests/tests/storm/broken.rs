@@ -22,7 +22,7 @@ fn nobody_notices_that_an_agent_starts_while_files_are_broken() {
     let loads = Loads::start(&site);
     site.node.write("secret.yaml", NO_YAML).unwrap();
     wait_errors(&mut site, 1);
-    let copy = site.node.folder().join("state/last-good/secret.yaml");
+    let copy = site.node.folder().join("state/last-good/secret.yaml.kept");
     site.node
         .wait("the Secret to be kept", |_| fs::read_to_string(&copy).ok()?.contains("Secret").then_some(()))
         .unwrap();

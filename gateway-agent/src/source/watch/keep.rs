@@ -89,7 +89,7 @@ mod tests {
         /// Waits until what is kept of a file is so.
         fn wait_kept(&self, name: &str, what: impl Fn(&str) -> bool) {
             let begun = Instant::now();
-            let path = self.state.join("last-good").join(name);
+            let path = self.state.join("last-good").join(format!("{name}.kept"));
             while !what(&fs::read_to_string(&path).unwrap_or_default()) {
                 assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", fs::read_to_string(&path));
                 std::thread::sleep(Duration::from_millis(5));
