@@ -141,7 +141,7 @@ impl Reconciler {
         if std::mem::take(&mut self.devices_changed) {
             let problems = self.parts.kernel.attach().await;
             for problem in problems.iter().filter(|problem| !self.errors.devices.contains(problem)) {
-                tracing::warn!(problem, "devices");
+                tracing::warn!(problem, "not in place");
             }
             self.errors.devices = problems;
             self.note_addresses();

@@ -84,7 +84,7 @@ fn a_device_without_room_for_the_programs_is_logged_once() {
     site.route_to("two");
     site.wait_answered_by("two");
     let log = site.node.log();
-    let told: Vec<_> = log.lines().filter(|line| line.contains("not attached")).collect();
+    let told: Vec<_> = log.lines().filter(|line| line.contains("not in place")).collect();
     assert_eq!(told.len(), 1, "{log}");
     assert!(told[0].contains("nix0") && told[0].contains("not supported"), "{told:?}");
 }
