@@ -23,7 +23,7 @@ use crate::proxy::supervise::ADOPT;
 use crate::proxy::{Spawn, Supervisor, control};
 use crate::reconcile::held::Held;
 use crate::reconcile::kernel::Kernel;
-use crate::reconcile::{Input, News, Parts, Proxies, Publisher, Reconciler, Spawning};
+use crate::reconcile::{Adopt, Input, News, Parts, Proxies, Publisher, Reconciler, Spawning};
 use crate::source::Source;
 use crate::status_dir::StatusDir;
 use crate::unix;
@@ -77,9 +77,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         params: edges::params(&config, &held),
         held,
         kernel: Kernel::new(datapath, announcer, edges::devices(&config), config.workers.into()),
-        proxies: Proxies::new(spawning(&config, open, survivors, exits_in), drain_ms(&config)),
+        proxies: Proxies::new(spawning(&config, open, !survivors.is_empty(), exits_in), drain_ms(&config)),
         publisher: publisher(&config, started, &source, view_in)?,
-        adopt_until: survivors.then(|| open + ADOPT),
+        adopt: Some(Adopt::new(survivors, open + ADOPT)),
     });
 
     let mut devices = Watch::open()?;

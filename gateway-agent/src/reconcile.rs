@@ -4,6 +4,7 @@
 //! ports enter the maps. A proxy that is away is not waited for: connections queue in the sockets that the agent holds.
 
 mod addresses;
+mod adopt;
 pub mod held;
 pub mod kernel;
 mod proxies;
@@ -25,6 +26,7 @@ use crate::proxy::spawn::Exited;
 use crate::source;
 use crate::translate::{Params, Translator};
 use crate::world::World;
+pub use adopt::Adopt;
 use held::{Held, Unseen};
 use kernel::Kernel;
 pub use proxies::{Proxies, Spawning};
@@ -55,8 +57,8 @@ pub struct Parts {
     pub kernel: Kernel,
     pub proxies: Proxies,
     pub publisher: Publisher,
-    /// Proxies of a former agent may bring their sockets until then; no others are opened before.
-    pub adopt_until: Option<Instant>,
+    /// Until what proxies of a former agent hold is here, no sockets are opened.
+    pub adopt: Option<Adopt>,
 }
 
 pub struct Reconciler {
@@ -150,10 +152,10 @@ impl Reconciler {
             return;
         }
         self.parts.proxies.supervise(self.generation, now);
-        if self.parts.adopt_until.is_some_and(|until| now < until) {
+        if self.parts.adopt.as_ref().is_some_and(|adopt| !adopt.is_over(now)) {
             return;
         }
-        self.parts.adopt_until = None;
+        self.parts.adopt = None;
         if std::mem::take(&mut self.gave_up) || !self.changed.is_empty() || self.addresses_changed {
             self.change(now).await;
         }
@@ -224,10 +226,12 @@ impl Reconciler {
         if hello.draining {
             return;
         }
+        if let Some(adopt) = &mut self.parts.adopt {
+            adopt.joined(hello.pid, !holding.is_empty());
+        }
         let refused = self.parts.kernel.adopt(holding);
         self.parts.proxies.unlisten(id, &refused);
         self.parts.proxies.newcomers.insert(id);
-        self.parts.adopt_until = None;
     }
 
     /// Gives a new proxy everything: first what to serve, then the sockets, or it would turn away what waits in them.

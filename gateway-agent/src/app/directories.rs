@@ -1,5 +1,6 @@
 //! The directories that the agent shares with proxies and `gatectl`.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -25,13 +26,13 @@ fn make(path: &Path, mode: u32) -> anyhow::Result<()> {
         .with_context(|| format!("make the directory {}", path.display()))
 }
 
-/// Whether a proxy of a former agent still answers; sockets that dead ones left are removed.
-pub(super) fn living_proxies(config: &Config) -> bool {
-    let Ok(entries) = std::fs::read_dir(config.proxy_dir()) else { return false };
-    let mut living = false;
+/// The proxies of a former agent that still answer, by process id; sockets that dead ones left are removed.
+pub(super) fn living_proxies(config: &Config) -> BTreeSet<u32> {
+    let Ok(entries) = std::fs::read_dir(config.proxy_dir()) else { return BTreeSet::new() };
+    let mut living = BTreeSet::new();
     for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
         match UnixStream::connect(&path) {
-            Ok(_) => living = true,
+            Ok(_) => living.extend(path.file_stem().and_then(|pid| pid.to_str()?.parse::<u32>().ok())),
             Err(_) => drop(std::fs::remove_file(&path)),
         }
     }

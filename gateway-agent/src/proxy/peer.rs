@@ -44,6 +44,8 @@ impl std::fmt::Debug for Outgoing {
 #[derive(Debug)]
 pub struct Hello {
     pub pid: u32,
+    /// Clock ticks from boot until its process started; 0: unknown.
+    pub started: u64,
     pub draining: bool,
     pub generation: u64,
     pub holding: Vec<(SocketId, Vec<OwnedFd>)>,
@@ -91,7 +93,14 @@ async fn handshake(sender: &mut Sender<'_>, receiver: &mut Receiver<'_>) -> anyh
         };
         held.push((id, receiver.take_fds(fds)?));
     }
-    Ok(Hello { pid, draining, generation, holding: held })
+    Ok(Hello { pid, started: started(pid).unwrap_or(0), draining, generation, holding: held })
+}
+
+/// `starttime` of proc_pid_stat(5). The name before it may hold blanks and parentheses.
+fn started(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, behind_name) = stat.rsplit_once(')')?;
+    behind_name.split_whitespace().nth(19)?.parse().ok()
 }
 
 async fn read(id: PeerId, receiver: &mut Receiver<'_>, events: &mpsc::Sender<Event>) -> anyhow::Result<()> {
@@ -114,4 +123,19 @@ async fn write(sender: &mut Sender<'_>, mut queue: mpsc::Receiver<Outgoing>) -> 
         sender.send_frames(&frames, &fds).await.map_err(|e: io::Error| e)?;
     }
     bail!("cut off: it did not read its updates")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_started_after_its_parent() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let later = started(child.id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(started(1).unwrap() < later.unwrap());
+        assert_eq!(started(0), None);
+    }
 }

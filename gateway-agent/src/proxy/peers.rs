@@ -1,6 +1,6 @@
 //! The proxies that are connected now, and what each of them serves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::encode;
 use super::peer::{Hello, Outgoing, PeerId};
+use super::supervise::Surplus;
 
 #[derive(Default)]
 pub struct Peers {
@@ -18,6 +19,7 @@ pub struct Peers {
 
 struct Peer {
     pid: u32,
+    started: u64,
     draining: bool,
     /// None until its first acknowledgement to this agent.
     acknowledged: Option<u64>,
@@ -27,8 +29,8 @@ struct Peer {
 
 impl Peers {
     pub fn join(&mut self, id: PeerId, hello: &Hello, outgoing: mpsc::Sender<Outgoing>) {
-        let Hello { pid, draining, .. } = *hello;
-        let peer = Peer { pid, draining, acknowledged: None, problems: Vec::new(), outgoing };
+        let Hello { pid, started, draining, .. } = *hello;
+        let peer = Peer { pid, started, draining, acknowledged: None, problems: Vec::new(), outgoing };
         self.peers.insert(id, peer);
     }
 
@@ -51,6 +53,17 @@ impl Peers {
     /// Some proxy with this pid accepts and serves `generation` or a newer one.
     pub fn serves(&self, pid: u32, generation: u64) -> bool {
         self.accepting().any(|(_, peer)| peer.pid == pid && peer.acknowledged >= Some(generation))
+    }
+
+    /// Whether more than one process accepts, and which of them is to stay: the one started last of those that serve
+    /// `generation`.
+    pub fn surplus(&self, generation: u64) -> Option<Surplus> {
+        let pids: BTreeSet<u32> = self.accepting().map(|(_, peer)| peer.pid).collect();
+        let serving = || self.accepting().filter(|(_, peer)| peer.acknowledged >= Some(generation));
+        (pids.len() > 1).then(|| Surplus {
+            best: serving().map(|(_, peer)| (peer.started, peer.pid)).max().map(|(_, pid)| pid),
+            settled: serving().count() == self.accepting().count(),
+        })
     }
 
     /// The newest generation that every accepting proxy serves; None without a proxy or before its first word.
@@ -119,7 +132,8 @@ mod tests {
 
     fn join(peers: &mut Peers, number: u64, draining: bool) -> mpsc::Receiver<Outgoing> {
         let (outgoing, queue) = mpsc::channel(2);
-        let hello = Hello { pid: number as u32, draining, generation: 0, holding: Vec::new() };
+        let hello =
+            Hello { pid: number as u32, started: 100 - number, draining, generation: 0, holding: Vec::new() };
         peers.join(PeerId(number), &hello, outgoing);
         queue
     }
@@ -147,6 +161,23 @@ mod tests {
         assert!(old.try_recv().is_ok());
         assert!(new.try_recv().is_err());
         assert!(peers.status().iter().any(|p| p.pid == 1 && p.draining));
+    }
+
+    #[test]
+    fn of_two_that_accept_the_younger_stays_once_it_serves() {
+        let mut peers = Peers::default();
+        let _young = join(&mut peers, 1, false);
+        assert_eq!(peers.surplus(3), None);
+        let _drains = join(&mut peers, 3, true);
+        assert_eq!(peers.surplus(3), None);
+        let _old = join(&mut peers, 2, false);
+        assert_eq!(peers.surplus(0), Some(Surplus { best: None, settled: false }));
+        peers.acknowledge(PeerId(2), 3, Vec::new());
+        assert_eq!(peers.surplus(3), Some(Surplus { best: Some(2), settled: false }));
+        peers.acknowledge(PeerId(1), 3, Vec::new());
+        assert_eq!(peers.surplus(3), Some(Surplus { best: Some(1), settled: true }));
+        peers.drain_all_but(1, 0);
+        assert_eq!(peers.surplus(3), None);
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub enum Action {
     Start,
     /// It started and never served.
     Kill(u32),
-    /// The successor serves: all others drain.
+    /// This one serves: all others drain.
     Drain {
         successor: u32,
     },
@@ -31,6 +31,18 @@ pub struct Seen {
     pub accepting: bool,
     /// The proxy that was started last serves the current generation.
     pub started_serves: bool,
+    /// More than one proxy accepts.
+    pub surplus: Option<Surplus>,
+}
+
+/// Proxies that accept beside each other. An agent that died while it replaced one leaves two behind, and a proxy that
+/// hung while its agent started comes back to a second.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Surplus {
+    /// The one to stay; None before any serves the current generation.
+    pub best: Option<u32>,
+    /// All of them serve the current generation.
+    pub settled: bool,
 }
 
 #[derive(Debug)]
@@ -43,6 +55,7 @@ pub struct Supervisor {
     starting: Option<(u32, Instant)>,
     replacing: bool,
     healthy_since: Option<Instant>,
+    surplus_since: Option<Instant>,
 }
 
 impl Supervisor {
@@ -55,6 +68,7 @@ impl Supervisor {
             starting: None,
             replacing: false,
             healthy_since: None,
+            surplus_since: None,
         }
     }
 
@@ -111,8 +125,21 @@ impl Supervisor {
             self.replacing = false;
             return Some(Action::Kill(pid));
         }
+        if let Some(successor) = self.settle(now, seen.surplus) {
+            return Some(Action::Drain { successor });
+        }
         let wanted = self.replacing || !seen.accepting;
         (wanted && now >= self.wait_until).then_some(Action::Start)
+    }
+
+    /// The one to stay of several. The younger gets the time of a start to serve; a replacement under way settles it too.
+    fn settle(&mut self, now: Instant, surplus: Option<Surplus>) -> Option<u32> {
+        let Some(Surplus { best, settled }) = surplus.filter(|_| !self.replacing) else {
+            self.surplus_since = None;
+            return None;
+        };
+        let since = *self.surplus_since.get_or_insert(now);
+        best.filter(|_| settled || now.duration_since(since) >= START)
     }
 }
 
@@ -120,9 +147,13 @@ impl Supervisor {
 mod tests {
     use super::*;
 
-    const NOBODY: Seen = Seen { accepting: false, started_serves: false };
-    const OLD_ONLY: Seen = Seen { accepting: true, started_serves: false };
-    const SERVES: Seen = Seen { accepting: true, started_serves: true };
+    const NOBODY: Seen = Seen { accepting: false, started_serves: false, surplus: None };
+    const OLD_ONLY: Seen = Seen { accepting: true, ..NOBODY };
+    const SERVES: Seen = Seen { started_serves: true, ..OLD_ONLY };
+
+    fn two(best: Option<u32>, settled: bool) -> Seen {
+        Seen { surplus: Some(Surplus { best, settled }), ..OLD_ONLY }
+    }
 
     #[test]
     fn starts_at_once_on_a_fresh_node() {
@@ -177,6 +208,37 @@ mod tests {
         assert_eq!(supervisor.next(now, OLD_ONLY), None);
         assert_eq!(supervisor.next(now, SERVES), Some(Action::Drain { successor: 9 }));
         assert_eq!(supervisor.next(now, OLD_ONLY), None);
+    }
+
+    #[test]
+    fn two_that_serve_become_one() {
+        let now = Instant::now();
+        let mut supervisor = Supervisor::new(now, true);
+        assert_eq!(supervisor.next(now, two(None, false)), None);
+        assert_eq!(supervisor.next(now, two(Some(5), false)), None);
+        assert_eq!(supervisor.next(now, two(Some(6), true)), Some(Action::Drain { successor: 6 }));
+        assert_eq!(supervisor.next(now, OLD_ONLY), None);
+    }
+
+    #[test]
+    fn one_that_never_serves_beside_another_is_not_waited_for() {
+        let now = Instant::now();
+        let mut supervisor = Supervisor::new(now, true);
+        assert_eq!(supervisor.next(now, two(Some(5), false)), None);
+        let late = supervisor.next(now + START, two(Some(5), false));
+        assert_eq!(late, Some(Action::Drain { successor: 5 }));
+    }
+
+    #[test]
+    fn a_replacement_under_way_decides_who_stays() {
+        let now = Instant::now();
+        let mut supervisor = Supervisor::new(now, false);
+        supervisor.replace();
+        assert_eq!(supervisor.next(now, two(Some(5), true)), Some(Action::Start));
+        supervisor.started(9, now);
+        assert_eq!(supervisor.next(now, two(Some(5), true)), None);
+        let serves = Seen { started_serves: true, ..two(Some(9), true) };
+        assert_eq!(supervisor.next(now, serves), Some(Action::Drain { successor: 9 }));
     }
 
     #[test]

@@ -74,6 +74,7 @@ impl Proxies {
             let seen = Seen {
                 accepting: self.peers.has_accepting(),
                 started_serves: started.is_some_and(|pid| self.peers.serves(pid, generation)),
+                surplus: self.peers.surplus(generation),
             };
             match spawning.supervisor.next(now, seen) {
                 None => return,
@@ -92,7 +93,7 @@ impl Proxies {
                     kill(pid);
                 }
                 Some(Action::Drain { successor }) => {
-                    tracing::info!(successor, "the new proxy serves; draining the others");
+                    tracing::info!(successor, "this proxy serves; draining the others");
                     self.peers.drain_all_but(successor, self.drain_deadline_ms);
                 }
             }

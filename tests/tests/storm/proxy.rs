@@ -1,9 +1,12 @@
 //! The proxy dies, or is replaced.
 
 use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::CALM;
-use crate::place::{Loads, Place};
+use crate::place::{Held, Loads, Place, Site};
 
 /// Connections that the killed proxy had may end; none that a client opens afterwards.
 #[test]
@@ -32,4 +35,53 @@ fn no_request_fails_when_the_proxy_is_replaced() {
     }
     thread::sleep(CALM);
     loads.stop().without_failures();
+}
+
+#[test]
+fn one_proxy_is_left_when_the_agent_dies_while_it_replaces_one() {
+    let place = Place::new();
+    let mut site = place.serve();
+    let loads = Loads::start(&site);
+    for delay in [5, 10, 20, 35, 50] {
+        let asked = site.node.gatectl(&["replace-proxy"]).unwrap();
+        assert!(asked.status.success(), "{asked:?}");
+        thread::sleep(Duration::from_millis(delay));
+        site.node.kill_agent().unwrap();
+        site.node.start().unwrap();
+        wait_alone(&mut site);
+    }
+    loads.stop().without_failures();
+}
+
+/// The agent that starts meanwhile finds nobody who brings sockets, and opens its own.
+#[test]
+fn one_proxy_is_left_when_one_that_hung_comes_back() {
+    let place = Place::new();
+    let mut site = place.serve();
+    let mut held = Held::open(&site);
+    let hung = site.node.proxies().unwrap()[0];
+    let process = Pid::from_raw(i32::try_from(hung).unwrap()).unwrap();
+    site.node.kill_agent().unwrap();
+    // Not before: the kernel hangs up stopped processes that lose their parent.
+    kill_process(process, Signal::STOP).unwrap();
+    site.node.start().unwrap();
+    let second = site.node.proxies().unwrap();
+    assert!(second.len() == 1 && second != [hung], "{second:?}, {hung} hung");
+    let loads = Loads::start(&site);
+    thread::sleep(CALM);
+    kill_process(process, Signal::CONT).unwrap();
+    held.exchange();
+    drop(held);
+    let ended = || test_kill_process(process).is_err().then_some(());
+    site.node.wait("the one that hung to drain and to end", |_| ended()).unwrap();
+    assert_eq!(site.node.proxies().unwrap(), second);
+    loads.stop().without_failures();
+}
+
+/// Waits until agent and one proxy are the only processes of the node.
+fn wait_alone(site: &mut Site<'_>) {
+    let place = site.place;
+    let alone = || (place.topology.node.processes().len() == 2).then_some(());
+    site.node.wait("all proxies but one to end", |_| alone()).unwrap();
+    site.node.wait_serving().unwrap();
 }
