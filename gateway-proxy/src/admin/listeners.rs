@@ -1,7 +1,9 @@
 //! `GET /listeners`.
 
 use gateway_common::admin::ListenerStatus;
-use gateway_common::ir::{GatewayId, Listener, ListenerProtocol, PortProtocol, Route, RouteRules};
+use gateway_common::ir::{
+    CertificateId, GatewayId, Listener, ListenerProtocol, PortProtocol, Route, RouteRules,
+};
 
 use crate::snapshot::Snapshot;
 
@@ -18,7 +20,7 @@ pub(super) fn status(snapshot: &Snapshot) -> Vec<ListenerStatus> {
             hostname: listener.hostname.as_ref().map(ToString::to_string),
             routes: attached(snapshot, &gateway.id, port.ir.port, port.ir.protocol, &listener.name),
             connections: port.metrics.open(),
-            certificates: certificates(listener),
+            certificates: certificates(snapshot, listener),
         })
     });
     listeners.collect()
@@ -52,9 +54,13 @@ fn protocol(listener: &Listener) -> &'static str {
     }
 }
 
-fn certificates(listener: &Listener) -> Vec<String> {
+/// Those whose chain and key were understood.
+fn certificates(snapshot: &Snapshot, listener: &Listener) -> Vec<String> {
+    let usable = |id: &&CertificateId| snapshot.certificates.get(*id).is_some_and(|it| it.key.is_some());
     match &listener.protocol {
-        ListenerProtocol::Https { certificates } => certificates.iter().map(ToString::to_string).collect(),
+        ListenerProtocol::Https { certificates } => {
+            certificates.iter().filter(usable).map(ToString::to_string).collect()
+        }
         ListenerProtocol::Http
         | ListenerProtocol::TlsPassthrough
         | ListenerProtocol::Tcp
