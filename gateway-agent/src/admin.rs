@@ -33,6 +33,9 @@ pub enum Operation {
 
 const INDEX: &str = "GET /status\nGET /objects\nPOST /replace-proxy\n";
 
+const NOT_OURS: &str = "this agent does not start the proxy (--proxy connect), and so cannot replace it: whoever \
+started the proxy must start another, and end the old one with SIGTERM, which drains it\n";
+
 /// Answers until the socket fails; why.
 pub async fn serve(
     listener: UnixListener,
@@ -70,6 +73,9 @@ async fn answer(
             // Written out without holding up the loop.
             let objects: Vec<_> = view.borrow().objects.values().cloned().collect();
             json(&objects.iter().map(|object| &**object).collect::<Vec<_>>())
+        }
+        (&Method::POST, "/replace-proxy") if !view.borrow().status.spawns_proxies => {
+            text(StatusCode::CONFLICT, NOT_OURS)
         }
         (&Method::POST, "/replace-proxy") => match operations.send(Operation::ReplaceProxy).await {
             Ok(()) => text(StatusCode::ACCEPTED, "replacing\n"),

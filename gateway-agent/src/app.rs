@@ -178,6 +178,7 @@ fn first_view(config: &Config) -> View {
         source: format!("directory {}", config.source.display()),
         generation: 0,
         proxies: Vec::new(),
+        spawns_proxies: matches!(config.proxy, ProxyMode::Spawn),
         source_errors: Vec::new(),
         errors: Vec::new(),
     };

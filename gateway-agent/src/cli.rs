@@ -15,6 +15,7 @@ mod paths;
 mod prog;
 mod replace_proxy;
 mod route;
+mod silence;
 mod vip;
 
 use std::process::ExitCode;

@@ -176,6 +176,8 @@ pub struct AgentStatus {
     /// The generation translated last, and the one each proxy acknowledged.
     pub generation: u64,
     pub proxies: Vec<ProxyPeer>,
+    /// It starts proxies itself (`--proxy spawn`), and so can replace them.
+    pub spawns_proxies: bool,
     /// Files or objects that the source could not read.
     pub source_errors: Vec<String>,
     /// What the last reconcile could not do.

@@ -36,6 +36,8 @@ pub struct Node<'a> {
     environment: Vec<(String, OsString)>,
     /// Nobody reads its log.
     unheard: bool,
+    /// It starts no proxy, and serves one that somebody else started.
+    connects: bool,
 }
 
 impl<'a> Node<'a> {
@@ -56,6 +58,7 @@ impl<'a> Node<'a> {
             arguments: Vec::new(),
             environment: Vec::new(),
             unheard: false,
+            connects: false,
         })
     }
 
@@ -75,6 +78,11 @@ impl<'a> Node<'a> {
     pub fn with_broken_log(mut self) -> Self {
         self.unheard = true;
         self
+    }
+
+    /// From the agent's next start on it starts no proxy.
+    pub fn connect_only(&mut self) {
+        self.connects = true;
     }
 
     pub fn netns(&self) -> &'a Netns {
@@ -117,8 +125,12 @@ impl<'a> Node<'a> {
         ] {
             command.arg(option).arg(self.folder.join(folder));
         }
-        command.args(["--address-pool", VIPS_V4, "--address-pool", VIPS_V6, "--proxy", "spawn"]);
-        command.arg("--proxy-binary").arg(self.folder.join("bin/gateway-proxy"));
+        command.args(["--address-pool", VIPS_V4, "--address-pool", VIPS_V6]);
+        if self.connects {
+            command.args(["--proxy", "connect"]);
+        } else {
+            command.args(["--proxy", "spawn", "--proxy-binary"]).arg(self.folder.join("bin/gateway-proxy"));
+        }
         command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (name, value)));
         let start = if self.unheard { Process::start_unheard } else { Process::start };
         self.agent = Some(start("gateway-agent", command, &self.folder.join("log"))?);

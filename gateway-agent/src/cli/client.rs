@@ -1,5 +1,6 @@
 //! Asks the admin sockets of agent and proxies.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,8 +15,11 @@ use tokio::net::UnixStream;
 
 use super::Paths;
 use super::output::note;
+use super::silence::Silence;
 
 const PATIENCE: Duration = Duration::from_secs(5);
+/// For an answer that is not needed.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// One request to one socket.
 pub(super) fn ask<T: DeserializeOwned>(
@@ -31,11 +35,21 @@ pub(super) fn ask<T: DeserializeOwned>(
 
 /// One request to one socket, its body as it came.
 pub(super) fn raw(socket: &Path, method: &Method, path: &str, body: Vec<u8>) -> anyhow::Result<Bytes> {
+    raw_within(PATIENCE, socket, method, path, body)
+}
+
+pub(super) fn raw_within(
+    patience: Duration,
+    socket: &Path,
+    method: &Method,
+    path: &str,
+    body: Vec<u8>,
+) -> anyhow::Result<Bytes> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        tokio::time::timeout(PATIENCE, exchange(socket, method, path, body))
+        tokio::time::timeout(patience, exchange(socket, method, path, body))
             .await
-            .with_context(|| format!("{} did not answer {path} within 5 s", socket.display()))?
+            .with_context(|| format!("{} did not answer {path} within {patience:?}", socket.display()))?
     })
 }
 
@@ -69,8 +83,13 @@ async fn exchange(socket: &Path, method: &Method, path: &str, body: Vec<u8>) -> 
 /// The admin sockets of all proxies that run, by pid; dead ones are passed over.
 pub(super) fn proxies(paths: &Paths) -> anyhow::Result<Vec<PathBuf>> {
     let directory = paths.proxy_dir();
-    let entries = std::fs::read_dir(&directory).with_context(|| {
-        format!("reading {}: has a proxy ever run on this node? (--runtime-dir)", directory.display())
+    let entries = std::fs::read_dir(&directory).map_err(|error| {
+        let advice = if error.kind() == ErrorKind::PermissionDenied {
+            Silence::Denied.remedy()
+        } else {
+            "has a proxy ever run on this node? (--runtime-dir)"
+        };
+        anyhow::Error::from(error).context(format!("reading {}: {advice}", directory.display()))
     })?;
     let mut sockets: Vec<PathBuf> = entries
         .filter_map(Result::ok)
@@ -116,12 +135,15 @@ pub(super) fn current(paths: &Paths) -> anyhow::Result<PathBuf> {
     draining?.context("no proxy answers")
 }
 
-/// Says on stderr that the agent is dead, when it is.
+/// Says on stderr that the agent is dead or hangs, when it does.
 pub(super) fn note_dead_agent(paths: &Paths) {
-    if std::os::unix::net::UnixStream::connect(paths.agent_socket()).is_err() {
+    let socket = paths.agent_socket();
+    if let Err(error) = raw_within(GLANCE, &socket, &Method::GET, "/", Vec::new()) {
         note(format_args!(
-            "note: the agent is not running ({} does not answer); what follows is what kernel and proxy still do",
-            paths.agent_socket().display()
+            "note: {} ({}): {}; what follows is what kernel and proxy still do",
+            Silence::of(&error),
+            socket.display(),
+            Silence::of(&error).remedy()
         ));
     }
 }

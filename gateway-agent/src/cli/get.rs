@@ -9,6 +9,7 @@ use hyper::Method;
 use serde_json::Value;
 
 use super::output::{Format, note, print};
+use super::silence::Silence;
 use super::{Paths, client};
 use crate::objects_file;
 
@@ -47,10 +48,13 @@ pub(super) fn objects(paths: &Paths) -> anyhow::Result<Vec<ObjectStatus>> {
         Err(error) => {
             let file = paths.objects_file();
             if !file.exists() {
-                return Err(error.context("the agent is not running, and it left no status behind"));
+                let silence = Silence::of(&error);
+                let text = format!("{silence}, and it left no status behind: {}", silence.remedy());
+                return Err(error.context(text));
             }
             note(format_args!(
-                "note: the agent is not running; this is the status it left in {}",
+                "note: {}; this is the status it left in {}",
+                Silence::of(&error),
                 file.display()
             ));
             objects_file::read(&file)

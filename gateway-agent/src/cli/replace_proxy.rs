@@ -2,15 +2,23 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use hyper::Method;
 
 use super::output::say;
+use super::silence::Silence;
 use super::{Paths, client};
 
 pub(super) fn run(paths: &Paths) -> anyhow::Result<ExitCode> {
-    client::raw(&paths.agent_socket(), &Method::POST, "/replace-proxy", Vec::new())
-        .context("the agent starts proxies, and it does not answer: start gateway-agent")?;
+    client::raw(&paths.agent_socket(), &Method::POST, "/replace-proxy", Vec::new()).map_err(|error| {
+        match Silence::of(&error) {
+            // What it said says it all.
+            Silence::Failed(_) => error,
+            silence @ (Silence::NotRunning | Silence::Denied | Silence::Hung) => {
+                let text = format!("the agent starts proxies, and {silence}: {}", silence.remedy());
+                error.context(text)
+            }
+        }
+    })?;
     say("a new proxy is being started; the old one drains once it serves (gatectl conn list shows both)")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,3 +7,4 @@ mod explain;
 mod leave;
 mod scene;
 mod show;
+mod silent;

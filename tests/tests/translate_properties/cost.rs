@@ -70,6 +70,7 @@ impl Agent {
             source: String::new(),
             generation: 0,
             proxies: Vec::new(),
+            spawns_proxies: true,
             source_errors: Vec::new(),
             errors: Vec::new(),
         };

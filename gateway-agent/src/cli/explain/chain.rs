@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use gateway_common::abi::Proto;
 use serde::Serialize;
 
+use crate::cli::silence::Silence;
+
 /// A link of the chain, in order. The exit code of `gatectl explain` is that of the first broken one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -94,7 +96,7 @@ pub(super) struct Facts {
     pub(super) vip: IpAddr,
     pub(super) port: u16,
     pub(super) proto: Proto,
-    pub(super) agent: Result<Agent, String>,
+    pub(super) agent: Result<Agent, Silence>,
     pub(super) holder: Option<Holder>,
     pub(super) vip_in_kernel: Result<bool, String>,
     pub(super) route: Result<bool, String>,
@@ -117,6 +119,7 @@ pub(super) struct Facts {
 #[derive(Clone, Debug)]
 pub(super) struct Agent {
     pub(super) generation: u64,
+    pub(super) spawns_proxies: bool,
     pub(super) errors: Vec<String>,
 }
 
@@ -240,10 +243,9 @@ fn judge(stage: Stage, facts: &Facts) -> Judgement {
 
 fn agent(facts: &Facts) -> Judgement {
     match &facts.agent {
-        Err(_) => warning(
-            "the agent is not running; traffic goes on as it was configured last",
-            "start gateway-agent; its log says why it ended",
-        ),
+        Err(silence) => {
+            warning(format!("{silence}; traffic goes on as it was configured last"), silence.remedy())
+        }
         Ok(agent) if !agent.errors.is_empty() => warning(agent.errors.join("; "), "see the agent's log"),
         Ok(agent) => ok(format!("runs, generation {}", agent.generation)),
     }
@@ -287,6 +289,9 @@ fn route(facts: &Facts) -> Judgement {
             format!(
                 "start the agent, which restores it, or: ip route add local {vip} dev lo proto {}",
                 crate::announce::PROTOCOL
+        Err(error) if facts.agent.as_ref().err() == Some(&Silence::Denied) => {
+            broken(format!("nothing can be read: {error}"), Silence::Denied.remedy())
+        }
             ),
         ),
         Err(error) => skipped(error.clone()),
@@ -359,19 +364,21 @@ fn proxy(facts: &Facts) -> Judgement {
     match &facts.proxy {
         Err(error) => broken(
             format!("no proxy serves: {error}"),
-            if facts.agent.is_ok() {
-                "see the agent's log for why it ended or hangs; `gatectl replace-proxy` starts another"
-            } else {
-                "start gateway-agent, which starts the proxy (--proxy spawn)"
+            match &facts.agent {
+                Ok(_) => format!("see its log and the agent's for why it ended or hangs; {}", replace(facts)),
+                Err(Silence::NotRunning) => {
+                    "start gateway-agent, which starts the proxy (--proxy spawn)".to_owned()
+                }
+                Err(silence) => silence.remedy().to_owned(),
             },
         ),
         Ok(proxy) if proxy.draining => broken(
             format!("the proxy {} only drains", proxy.pid),
-            "start the agent, which starts a successor",
+            "start the agent, which starts a successor (--proxy spawn)",
         ),
         Ok(Proxy { pid, queue: Some((waiting, most)), .. }) if waiting >= most && *most > 0 => broken(
             format!("the accept queue of proxy {pid} is full ({waiting} of {most})"),
-            "the proxy is stuck or overloaded: see its CPU and log; `gatectl replace-proxy` starts another",
+            format!("the proxy is stuck or overloaded: see its CPU and log; {}", replace(facts)),
         ),
         Ok(proxy) => ok(format!("proxy {} accepts", proxy.pid)),
     }
@@ -384,7 +391,7 @@ fn generation(facts: &Facts) -> Judgement {
     if proxy.generation < agent.generation {
         return broken(
             format!("the proxy serves generation {}, the agent has {}", proxy.generation, agent.generation),
-            "wait a moment; if it stays, see the proxy's log and `gatectl replace-proxy`",
+            format!("wait a moment; if it stays, see the proxy's log; {}", replace(facts)),
         );
     }
     if !proxy.problems.is_empty() {
@@ -398,9 +405,17 @@ fn generation(facts: &Facts) -> Judgement {
 
 fn listener(facts: &Facts) -> Judgement {
     if facts.listeners.is_empty() {
+/// How another proxy is started.
+fn replace(facts: &Facts) -> &'static str {
+    match &facts.agent {
+        Ok(agent) if !agent.spawns_proxies => "whoever started it must start another (--proxy connect)",
+        _ => "`gatectl replace-proxy` starts another",
+    }
+}
+
         return broken(
             format!("the proxy has no listener on port {}", facts.port),
-            "the kernel and the proxy disagree; `gatectl replace-proxy`, and please report it",
+            format!("the kernel and the proxy disagree, which please report; {}", replace(facts)),
         );
     }
     if let Some(bare) = facts.listeners.iter().find(|l| l.protocol == "HTTPS" && l.certificates == 0) {

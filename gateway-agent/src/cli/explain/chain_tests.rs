@@ -7,7 +7,7 @@ fn healthy() -> Facts {
         vip: "203.0.113.10".parse().unwrap(),
         port: 80,
         proto: Proto::Tcp,
-        agent: Ok(Agent { generation: 3, errors: Vec::new() }),
+        agent: Ok(Agent { generation: 3, spawns_proxies: true, errors: Vec::new() }),
         holder: Some(Holder { name: "default/web".into(), problem: None }),
         vip_in_kernel: Ok(true),
         route: Ok(true),
@@ -100,7 +100,7 @@ fn the_first_broken_link_is_named() {
 #[test]
 fn a_dead_agent_is_a_warning_and_the_walk_goes_on() {
     let mut facts = healthy();
-    facts.agent = Err("connection refused".into());
+    facts.agent = Err(Silence::NotRunning);
     let verdicts = walk(&facts);
     assert_eq!(verdicts.len(), Stage::ALL.len());
     assert_eq!(verdicts[0].state, State::Warning);

@@ -13,7 +13,8 @@ use hyper::Method;
 
 use super::chain::{Agent, Device, Endpoint, Facts, Holder, Listener, Proxy, Routing, Selected};
 use super::{Explain, queue};
-use crate::announce::Announcer;
+use crate::announce::{self, Announcer};
+use crate::cli::silence::Silence;
 use crate::cli::{Paths, client, doctor, get};
 use crate::datapath::selection::Selection;
 use crate::datapath::view::{View, VipView};
@@ -72,10 +73,11 @@ fn ask<T: serde::de::DeserializeOwned>(
     client::ask(socket, &Method::GET, path, Vec::new()).map_err(|error| format!("{error:#}"))
 }
 
-fn agent(paths: &Paths) -> Result<Agent, String> {
+fn agent(paths: &Paths) -> Result<Agent, Silence> {
     let status: AgentStatus = client::ask(&paths.agent_socket(), &Method::GET, "/status", Vec::new())
-        .map_err(|error| format!("{error:#}"))?;
-    Ok(Agent { generation: status.generation, errors: status.errors })
+        .map_err(|error| Silence::of(&error))?;
+    let AgentStatus { generation, spawns_proxies, errors, .. } = status;
+    Ok(Agent { generation, spawns_proxies, errors })
 }
 
 fn holder(objects: &[ObjectStatus], vip: IpAddr) -> Option<Holder> {
