@@ -2,7 +2,7 @@
 //!
 //! Nothing here is undone at shutdown: a VIP's route goes when its Gateway goes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 
@@ -11,6 +11,7 @@ use rtnetlink::Handle;
 use crate::device::Device;
 
 mod devices;
+mod filters;
 pub mod route;
 mod toward;
 mod watch;
@@ -53,6 +54,24 @@ impl Announcer {
     /// The devices of the node with their addresses, in the order of their indexes.
     pub async fn devices(&self) -> Result<Vec<Device>, Error> {
         devices::list(&self.handle).await
+    }
+
+    /// Ids of the programs that filters at the ingress of these devices run, by device index; devices without any are left
+    /// out.
+    pub async fn filters(&self, devices: &[Device]) -> Result<BTreeMap<u32, Vec<u32>>, Error> {
+        let mut found = BTreeMap::new();
+        for device in devices {
+            let programs = filters::list(&self.handle, device.index).await?;
+            if !programs.is_empty() {
+                found.insert(device.index, programs);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the node takes packets for this address itself, by whatever route.
+    pub async fn is_local(&self, ip: IpAddr) -> Result<bool, Error> {
+        toward::is_local(&self.handle, ip).await
     }
 
     /// The index of the device that leads to an address; None: it is this node's own, or unreachable.

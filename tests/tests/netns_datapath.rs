@@ -86,7 +86,11 @@ impl Bench {
     }
 
     fn programs(&self) -> Vec<Program> {
-        self.node().run(|| self.view().programs()).unwrap()
+        let filters = self.node().block_on(async || {
+            let announcer = Announcer::open().unwrap();
+            announcer.filters(&announcer.devices().await.unwrap()).await.unwrap()
+        });
+        self.node().run(|| self.view().programs(&filters)).unwrap()
     }
 
     /// The programs once there are so many: the kernel detaches those whose pin or descriptor went a grace period later.
@@ -366,6 +370,8 @@ fn netlink_filters_serve_and_are_replaced_too() {
     assert_eq!(filters(&bench), 0);
     bench.restart(&config);
     assert_eq!(hooks(&bench), ["sk_lookup", "clsact ingress"]);
+    let filter = &bench.programs()[1];
+    assert_eq!((filter.device.as_deref(), filter.position, filter.ours), (Some("eth0"), Some((1, 1)), true));
     assert_eq!(filters(&bench), 1);
     // A restarted agent that wants no device any more finds the filter without a pin.
     let none = Globs { exclude: vec!["*".to_owned()], ..Globs::default() };
@@ -374,6 +380,19 @@ fn netlink_filters_serve_and_are_replaced_too() {
     let datapath = datapath.as_mut().unwrap();
     serving::apply(&topology.node, datapath, desired, &answering.sockets, &none).unwrap();
     assert_eq!(filters(&bench), 0);
+}
+
+/// It is still loaded, and runs nowhere.
+#[test]
+fn a_program_that_lost_its_pin_is_not_listed() {
+    let bench = Bench::start(&Config::default());
+    assert_eq!(hooks(&bench), ["sk_lookup", "tcx ingress"]);
+    let links = std::fs::read_dir(bench.root().join("v1/links")).unwrap().map(|link| link.unwrap().path());
+    for link in links.filter(|link| link.file_name().unwrap().to_str().unwrap().starts_with("tc_")) {
+        std::fs::remove_file(link).unwrap();
+    }
+    let lookup = bench.programs_once(1);
+    assert_eq!(lookup.iter().map(|program| program.hook.as_str()).collect::<Vec<_>>(), ["sk_lookup"]);
 }
 
 fn hooks(bench: &Bench) -> Vec<String> {
@@ -392,8 +411,13 @@ fn doctor_finds_a_served_node_healthy_and_names_what_is_broken() {
     let mut bench = Bench::start(&Config::default());
     let node = bench.node();
     let gather = |bench: &Bench| {
-        let devices = bench.node().block_on(async || Announcer::open().unwrap().devices().await).unwrap();
-        bench.node().run(|| Facts::gather(&bench.root(), &devices, &Globs::default()))
+        let (devices, filters) = bench.node().block_on(async || {
+            let announcer = Announcer::open().unwrap();
+            let devices = announcer.devices().await.unwrap();
+            let filters = announcer.filters(&devices).await.unwrap();
+            (devices, filters)
+        });
+        bench.node().run(|| Facts::gather(&bench.root(), &devices, &filters, &Globs::default()))
     };
     let worse = |facts: &Facts| -> Vec<String> {
         let findings = facts::check(facts).into_iter().filter(|finding| finding.severity > Severity::Info);

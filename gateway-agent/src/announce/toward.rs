@@ -3,22 +3,14 @@
 use std::net::IpAddr;
 
 use futures_util::TryStreamExt;
-use netlink_packet_route::route::{RouteAttribute, RouteType};
+use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteType};
 use rtnetlink::{Handle, RouteMessageBuilder};
 
 use super::Error;
 
 /// The device's index; None: the address is of this node, or nothing leads there.
 pub(super) async fn device(handle: &Handle, ip: IpAddr) -> Result<Option<u32>, Error> {
-    let builder = RouteMessageBuilder::<IpAddr>::new();
-    let full = if ip.is_ipv4() { 32 } else { 128 };
-    let message = match builder.destination_prefix(ip, full) {
-        Ok(builder) => builder.build(),
-        Err(_) => return Ok(None),
-    };
-    let mut answers = handle.route().get(message).execute();
-    let failed = |source| Error::List { what: "the route to the client", source };
-    let Some(route) = answers.try_next().await.map_err(failed)? else { return Ok(None) };
+    let Some(route) = route(handle, ip).await? else { return Ok(None) };
     if route.header.kind != RouteType::Unicast {
         return Ok(None);
     }
@@ -26,4 +18,26 @@ pub(super) async fn device(handle: &Handle, ip: IpAddr) -> Result<Option<u32>, E
         RouteAttribute::Oif(index) => Some(*index),
         _ => None,
     }))
+}
+
+pub(super) async fn is_local(handle: &Handle, ip: IpAddr) -> Result<bool, Error> {
+    match route(handle, ip).await {
+        Ok(route) => Ok(route.is_some_and(|route| route.header.kind == RouteType::Local)),
+        // Nothing leads there: ENETUNREACH.
+        Err(Error::List { source: rtnetlink::Error::NetlinkError(_), .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The route that the kernel would take.
+async fn route(handle: &Handle, ip: IpAddr) -> Result<Option<RouteMessage>, Error> {
+    let builder = RouteMessageBuilder::<IpAddr>::new();
+    let full = if ip.is_ipv4() { 32 } else { 128 };
+    let message = match builder.destination_prefix(ip, full) {
+        Ok(builder) => builder.build(),
+        Err(_) => return Ok(None),
+    };
+    let mut answers = handle.route().get(message).execute();
+    let failed = |source| Error::List { what: "the route to an address", source };
+    answers.try_next().await.map_err(failed)
 }

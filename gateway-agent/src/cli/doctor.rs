@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::output::{Format, print};
 use super::{Paths, client};
-use crate::announce::Announcer;
+use crate::announce::{self, Announcer};
 use crate::datapath::facts::{Facts, Finding, Severity, check};
 use crate::device::Globs;
 
@@ -44,8 +44,13 @@ pub(super) fn errors(paths: &Paths) -> Vec<(String, String)> {
 
 fn findings(paths: &Paths, globs: &Globs) -> anyhow::Result<Vec<Finding>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let devices = runtime.block_on(async { Announcer::open()?.devices().await })?;
-    Ok(check(&Facts::gather(&paths.pin_dir, &devices, globs)))
+    let (devices, filters) = runtime.block_on(async {
+        let announcer = Announcer::open()?;
+        let devices = announcer.devices().await?;
+        let filters = announcer.filters(&devices).await?;
+        Ok::<_, announce::Error>((devices, filters))
+    })?;
+    Ok(check(&Facts::gather(&paths.pin_dir, &devices, &filters, globs)))
 }
 
 const fn rank(finding: &Finding) -> u8 {

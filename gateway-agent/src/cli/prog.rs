@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::output::{Format, note, or_dash, print};
 use super::{Paths, client};
+use crate::announce::Announcer;
 use crate::datapath::programs::{self, Program};
 use crate::datapath::view::View;
 
@@ -32,7 +33,12 @@ pub(super) fn run(command: &Command, paths: &Paths, format: Format) -> anyhow::R
         note(format_args!("measuring for {seconds} s"));
         std::thread::sleep(Duration::from_secs(seconds));
     }
-    let programs = view.programs()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let filters = runtime.block_on(async {
+        let announcer = Announcer::open()?;
+        announcer.filters(&announcer.devices().await?).await
+    })?;
+    let programs = view.programs(&filters)?;
     let header = ["HOOK", "DEVICE", "ORDER", "PROGRAM", "ID", "OURS", "VERIFIED INSNS", "RUNS", "NS/RUN"];
     print(format, &programs, &header, || programs.iter().map(row))?;
     Ok(ExitCode::SUCCESS)

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::features::Features;
 use super::pins::{Pins, is_bpffs};
-use super::programs::{self, Program};
+use super::programs::{self, Filters, Program};
 use super::view::View;
 use crate::device::{Device, Globs};
 
@@ -71,10 +71,10 @@ const DEVICE_SYSCTLS: [&str; 3] = ["rp_filter", "arp_ignore", "accept_local"];
 
 impl Facts {
     /// Looks at this network namespace. `devices`: all of the node; `globs`: the configured choice among them.
-    pub fn gather(pin_root: &Path, devices: &[Device], globs: &Globs) -> Self {
+    pub fn gather(pin_root: &Path, devices: &[Device], filters: &Filters, globs: &Globs) -> Self {
         let pins = Pins::at(pin_root);
         let chosen = globs.select(devices);
-        let listed = programs::list(&pins);
+        let listed = programs::list(&pins, filters);
         let programs_error = listed.as_ref().err().map(ToString::to_string);
         let programs = listed.unwrap_or_default();
         let sysctls = sysctls(&chosen);
@@ -95,9 +95,7 @@ impl Facts {
 }
 
 fn device_facts(device: &Device, programs: &[Program]) -> DeviceFacts {
-    let on_it = |program: &&Program| {
-        program.ours && (program.device.as_deref() == Some(&device.name) || program.hook == "clsact ingress")
-    };
+    let on_it = |program: &&Program| program.ours && program.device.as_deref() == Some(&device.name);
     DeviceFacts {
         name: device.name.clone(),
         kind: device.kind.clone(),

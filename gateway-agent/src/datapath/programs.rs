@@ -39,8 +39,11 @@ pub struct Program {
     pub run_time_ns: u64,
 }
 
+/// Ids of the programs that filters at TC ingress run, in their order, by device index: only netlink tells.
+pub type Filters = BTreeMap<u32, Vec<u32>>;
+
 /// All programs at the hooks that we use: on the devices that carry our programs, and in this network namespace.
-pub fn list(pins: &Pins) -> Result<Vec<Program>, Error> {
+pub fn list(pins: &Pins, filters: &Filters) -> Result<Vec<Program>, Error> {
     let infos = infos();
     let mut found = lookups(pins, &infos)?;
     for (index, path) in tc_pins(pins) {
@@ -56,7 +59,7 @@ pub fn list(pins: &Pins) -> Result<Vec<Program>, Error> {
         let hook = format!("xdp {}", kind.name());
         found.extend(at_hook(&hook, Some(&device), &[id], Some(id), &infos));
     }
-    found.extend(netlink_filters(pins, &found, &infos));
+    found.extend(netlink_filters(pins, filters, &infos));
     Ok(found)
 }
 
@@ -119,25 +122,19 @@ fn at_hook(
     ids.iter().enumerate().map(of).collect()
 }
 
-/// Ingress programs on our maps that no link holds: filters of the `clsact` qdisc, on kernels without TCX.
-fn netlink_filters(pins: &Pins, linked: &[Program], infos: &BTreeMap<u32, ProgramInfo>) -> Vec<Program> {
+/// Filters of the `clsact` qdisc have no pins: ours is the one that uses our maps.
+fn netlink_filters(pins: &Pins, filters: &Filters, infos: &BTreeMap<u32, ProgramInfo>) -> Vec<Program> {
     let Ok(vips) = MapInfo::from_pin(pins.map(VIPS)) else { return Vec::new() };
-    let on_our_maps =
-        |info: &&ProgramInfo| matches!(info.map_ids(), Ok(Some(ids)) if ids.contains(&vips.id()));
-    let tcx = linked.iter().any(|program| program.hook == "tcx ingress");
-    // All devices carry the newest; the one before may be loaded still, a grace period long.
-    let newest = infos
-        .values()
-        .filter(|info| !tcx && info.name_as_str() == Some(PROGRAM_INGRESS))
-        .filter(on_our_maps)
-        .map(ProgramInfo::id)
-        .filter(|id| linked.iter().all(|program| program.id != *id))
-        .max();
-    let ids: Vec<u32> = newest.into_iter().collect();
-    let mut found = at_hook("clsact ingress", None, &ids, None, infos);
-    for program in &mut found {
-        program.ours = true;
-        program.position = None;
+    let is_ours = |id: &&u32| {
+        let maps = infos.get(id).map(ProgramInfo::map_ids);
+        matches!(maps, Some(Ok(Some(maps))) if maps.contains(&vips.id()))
+    };
+    let mut found = Vec::new();
+    for (index, ids) in filters {
+        let Some(device) = device_name(*index) else { continue };
+        if let Some(ours) = ids.iter().find(is_ours) {
+            found.extend(at_hook("clsact ingress", Some(&device), ids, Some(*ours), infos));
+        }
     }
     found
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::maps::Maps;
 use super::pins::Pins;
-use super::programs::{self, Program};
+use super::programs::{self, Filters, Program};
 use super::selection::{self, Selection};
 use super::{Error, features::Features};
 
@@ -125,12 +125,17 @@ impl View {
         Ok(self.maps.reasons()?.into_iter().map(of).collect())
     }
 
+    /// The prefix of the deny list that holds an address.
+    pub fn denied(&self, ip: IpAddr) -> Result<Option<IpNet>, Error> {
+        Ok(self.deny()?.into_iter().find(|net| denies(net, ip)))
+    }
+
     pub fn deny(&self) -> Result<BTreeSet<IpNet>, Error> {
         self.maps.deny()
     }
 
-    pub fn programs(&self) -> Result<Vec<Program>, Error> {
-        programs::list(&self.pins)
+    pub fn programs(&self, filters: &Filters) -> Result<Vec<Program>, Error> {
+        programs::list(&self.pins, filters)
     }
 
     pub fn features(&self) -> Features {
@@ -189,6 +194,14 @@ impl View {
     }
 }
 
+/// As the kernel's program looks it up, to which an IPv4 address is a mapped IPv6 one.
+fn denies(net: &IpNet, ip: IpAddr) -> bool {
+    match (net, ip) {
+        (IpNet::V6(net), IpAddr::V4(v4)) => net.contains(&v4.to_ipv6_mapped()),
+        (net, ip) => net.contains(&ip),
+    }
+}
+
 fn protocol(number: u8) -> String {
     Proto::from_number(number).map_or_else(|| number.to_string(), |proto| proto.name().to_owned())
 }
@@ -196,4 +209,17 @@ fn protocol(number: u8) -> String {
 fn name_of(key: &PortKey) -> String {
     let address = std::net::SocketAddr::new(key.addr.to_ip(), key.port());
     format!("{address}/{}", protocol(key.proto))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_denies_what_it_holds_as_the_kernel_sees_it() {
+        let denies = |net: &str, ip: &str| denies(&net.parse().unwrap(), ip.parse().unwrap());
+        assert!(denies("198.51.100.0/24", "198.51.100.7") && denies("2001:db8::/32", "2001:db8::1"));
+        assert!(denies("::/0", "198.51.100.7"), "a mapped address is in it");
+        assert!(!denies("198.51.100.0/24", "198.51.101.7") && !denies("0.0.0.0/0", "2001:db8::1"));
+    }
 }

@@ -130,7 +130,9 @@ async fn network(explain: &Explain, view: Option<&View>) -> Network {
 
 async fn device(announcer: &Announcer, from: Option<IpAddr>, view: Option<&View>) -> Result<Device, String> {
     let view = view.ok_or("the programs are not loaded")?;
-    let programs = view.programs().map_err(|error| error.to_string())?;
+    let devices = announcer.devices().await.map_err(|error| error.to_string())?;
+    let filters = announcer.filters(&devices).await.map_err(|error| error.to_string())?;
+    let programs = view.programs(&filters).map_err(|error| error.to_string())?;
     let on = |hook: &str| hook.ends_with("ingress");
     let all: Vec<String> =
         programs.iter().filter(|p| p.ours && on(&p.hook)).filter_map(|p| p.device.clone()).collect();
@@ -138,7 +140,6 @@ async fn device(announcer: &Announcer, from: Option<IpAddr>, view: Option<&View>
         Some(ip) => announcer.device_toward(ip).await.map_err(|error| error.to_string())?,
         None => None,
     };
-    let devices = announcer.devices().await.map_err(|error| error.to_string())?;
     let device = devices.iter().find(|device| Some(device.index) == toward && !device.loopback);
     Ok(match device {
         None => Device { name: None, attached: true, carrier: true, all },
