@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use gateway_common::abi::Proto;
 
 use super::Paths;
-use super::output::{Format, print};
+use super::output::{Format, note, print};
 use chain::{State, Verdict, walk};
 
 /// Why does (or doesn't) a connection to a VIP work?
@@ -30,7 +30,7 @@ pub struct Explain {
     #[arg(long)]
     host: Option<String>,
     /// Path of the request.
-    #[arg(long, default_value = "/")]
+    #[arg(long, default_value = "/", value_parser = parse_path)]
     path: String,
 }
 
@@ -41,6 +41,13 @@ enum Transport {
     Udp,
 }
 
+fn parse_path(text: &str) -> Result<String, &'static str> {
+    if text.starts_with('/') { Ok(text.to_owned()) } else { Err("a path begins with /") }
+}
+
+/// As clap ends when it does not understand the arguments.
+const USAGE: u8 = 2;
+
 const EXAMPLES: &str = "Examples:
   gatectl explain 203.0.113.10:443 --from 198.51.100.7
   gatectl explain '[2001:db8::10]:80' --host shop.example.com --path /cart
@@ -50,6 +57,13 @@ Exit code: 0 the whole chain holds (there may be warnings); else that of the fir
   18 generation 19 listener  20 routing    21 endpoints  22 backend";
 
 pub(super) fn run(explain: &Explain, paths: &Paths, format: Format) -> anyhow::Result<ExitCode> {
+    if let Some(from) = explain.from.filter(|from| from.is_ipv4() != explain.target.is_ipv4()) {
+        let vip = explain.target.ip();
+        note(format_args!(
+            "gatectl: --from {from} and {vip} are of different families: no packet of that client reaches this VIP; give the client's address of the VIP's family, or the Gateway's other VIP"
+        ));
+        return Ok(ExitCode::from(USAGE));
+    }
     let facts = gather::facts(explain, paths)?;
     let verdicts = walk(&facts);
     print(format, &verdicts, &["LINK", "", "FINDING"], || verdicts.iter().map(row))?;

@@ -25,6 +25,22 @@ fn the_broken_link_is_named() {
     holds(&scene);
 }
 
+/// Filters of the `clsact` qdisc have no pins to be found by.
+#[test]
+fn a_denied_client_and_a_filter_without_a_link_are_seen() {
+    let place = Place::new();
+    let denied = "198.51.100.0/25";
+    let scene = place.serve_with(&["--tc", "netlink", "--xdp", "generic", "--deny", denied]);
+    let verdicts = sound(&scene, &[&scene.at(80), "--from", "198.51.100.200"]);
+    assert_eq!(verdicts[4]["state"], "ok", "{verdicts:#?}");
+    assert!(verdicts[4]["text"].as_str().unwrap().contains("eth0"), "{verdicts:#?}");
+    let (text, _) = broken(&scene, &[&scene.at(80), "--from", "198.51.100.7"], 14, "device");
+    assert!(text.contains(denied), "{text}");
+    let programs: Vec<Value> = scene.node.gatectl_json(&["prog", "list"]).unwrap();
+    let filter = programs.iter().find(|program| program["hook"] == "clsact ingress").unwrap();
+    assert_eq!((&filter["device"], &filter["ours"]), (&"eth0".into(), &true.into()), "{filter}");
+}
+
 /// Exit code and verdicts.
 fn explain(scene: &Scene<'_>, arguments: &[&str]) -> (i32, Vec<Value>) {
     let host: &[&str] = if arguments.contains(&"--host") { &[] } else { &["--host", HOST] };
@@ -34,7 +50,7 @@ fn explain(scene: &Scene<'_>, arguments: &[&str]) -> (i32, Vec<Value>) {
 }
 
 /// The chain holds to its end.
-fn sound(scene: &Scene<'_>, arguments: &[&str]) -> Vec<Value> {
+pub(crate) fn sound(scene: &Scene<'_>, arguments: &[&str]) -> Vec<Value> {
     let (code, verdicts) = explain(scene, arguments);
     assert_eq!((code, verdicts.len()), (0, 14), "{arguments:?}: {verdicts:#?}\n{}", scene.node.log());
     verdicts
@@ -64,7 +80,8 @@ pub(crate) fn holds(scene: &Scene<'_>) {
     }
     sound(scene, &[&scene.at(9001), "--proto", "udp", "--from", &v4]);
     sound(scene, &[&scene.at_v6(9001), "--proto", "udp", "--from", &v6]);
-    sound(scene, &[&scene.at(9001), "--proto", "udp"]);
+    let verdicts = sound(scene, &[&scene.at(9001), "--proto", "udp"]);
+    assert_ne!(verdicts[12]["text"], "no endpoint to connect to", "{verdicts:#?}");
     sound(scene, &[&scene.at(80), "--from", &pod_v4(2).to_string()]);
     let table = scene.gatectl(&["explain", &scene.at(80), "--host", HOST, "--path", "/old"]);
     assert!(table.contains("answers 301"), "{table}");
@@ -81,6 +98,13 @@ fn misasked(scene: &Scene<'_>) {
     assert!(text.contains("404"), "{text}");
     let (text, _) = broken(scene, &[&scene.at(80), "--host", EMPTY], 21, "endpoints");
     assert!(text.contains("shop/empty"), "{text}");
+    for (argument, value, says) in
+        [("--path", "nopath", "begins with /"), ("--from", "2001:db8::7", "different families")]
+    {
+        let (code, said, noted) = scene.ends(&["explain", &scene.at(80), argument, value]);
+        assert_eq!((code, said.as_str()), (2, ""), "{noted}");
+        assert!(noted.contains(says), "{noted}");
+    }
 }
 
 fn route_missing(scene: &mut Scene<'_>) {
@@ -125,6 +149,10 @@ fn route_deleted(scene: &Scene<'_>) {
     for (vip, target) in [(scene.v4, scene.at(80)), (scene.v6, scene.at_v6(80))] {
         scene.ip(&["route", "del", "local", &vip.to_string(), "dev", "lo", "proto", "71"]);
         let (_, remedy) = broken(scene, &[&target], 13, "route");
+        let address = if vip.is_ipv4() { format!("{vip}/32") } else { format!("{vip}/128") };
+        scene.ip(&["address", "add", &address, "dev", "eth0"]);
+        sound(scene, &[&target]);
+        scene.ip(&["address", "del", &address, "dev", "eth0"]);
         let (_, command) = remedy.split_once("or: ip ").unwrap();
         scene.ip(&command.split(' ').collect::<Vec<_>>());
         let verdicts = sound(scene, &[&target]);

@@ -8,3 +8,4 @@ mod leave;
 mod scene;
 mod show;
 mod silent;
+mod tls;

@@ -34,8 +34,14 @@ impl Place {
     }
 
     pub(crate) fn serve(&self) -> Scene<'_> {
+        self.serve_with(&[])
+    }
+
+    /// With more arguments of the agent.
+    pub(crate) fn serve_with(&self, arguments: &[&str]) -> Scene<'_> {
         let pod = Backend::start(&self.topology.pods, 2, "one", None).unwrap();
-        let mut node = Node::new(&self.topology.node).unwrap().with_arguments(&["--drain-deadline", "2s"]);
+        let node = Node::new(&self.topology.node).unwrap().with_arguments(&["--drain-deadline", "2s"]);
+        let mut node = node.with_arguments(arguments);
         let ports = [
             Port::tcp("http", 80, backend::HTTP),
             Port::tcp("tcp", 9000, backend::TCP),

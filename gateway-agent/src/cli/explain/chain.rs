@@ -99,7 +99,7 @@ pub(super) struct Facts {
     pub(super) agent: Result<Agent, Silence>,
     pub(super) holder: Option<Holder>,
     pub(super) vip_in_kernel: Result<bool, String>,
-    pub(super) route: Result<bool, String>,
+    pub(super) route: Result<Locality, String>,
     pub(super) device: Result<Device, String>,
     pub(super) port_in_kernel: bool,
     /// Other ports of the VIP that listen.
@@ -131,6 +131,15 @@ pub(super) struct Holder {
     pub(super) problem: Option<String>,
 }
 
+/// What makes the node take packets for the VIP itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Locality {
+    AnyIp,
+    /// Another local route, as the kernel's for an address of a device.
+    Other,
+    None,
+}
+
 /// Where the client's packets arrive.
 #[derive(Clone, Debug)]
 pub(super) struct Device {
@@ -140,6 +149,8 @@ pub(super) struct Device {
     pub(super) carrier: bool,
     /// Devices that carry our program.
     pub(super) all: Vec<String>,
+    /// The prefix of the deny list that holds the client, where XDP reads it.
+    pub(super) denied: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -171,11 +182,13 @@ pub(super) struct Listener {
 /// What an HTTP request would get.
 #[derive(Clone, Debug)]
 pub(super) enum Routing {
-    /// No HTTP listener, or the host is encrypted.
-    NotHttp,
+    /// Nothing in a connection is looked at.
+    NotAsked,
     Answer {
         host: String,
         path: String,
+        /// None: no listener of the port takes the host.
+        listener: Option<String>,
         status: Option<u16>,
         route: Option<String>,
     },
@@ -276,6 +289,9 @@ fn kernel(facts: &Facts) -> Judgement {
             "the VIP is not in the kernel's map VIPS",
             "is the Gateway Programmed? `gatectl get gateways`; the agent's log says what the kernel refused",
         ),
+        Err(error) if facts.agent.as_ref().err() == Some(&Silence::Denied) => {
+            broken(format!("nothing can be read: {error}"), Silence::Denied.remedy())
+        }
         Err(error) => broken(error.clone(), "start gateway-agent: it loads and pins the programs"),
     }
 }
@@ -283,15 +299,13 @@ fn kernel(facts: &Facts) -> Judgement {
 fn route(facts: &Facts) -> Judgement {
     let vip = facts.vip;
     match &facts.route {
-        Ok(true) => ok("the VIP is local by an AnyIP route"),
-        Ok(false) => broken(
+        Ok(Locality::AnyIp) => ok("the VIP is local by an AnyIP route"),
+        Ok(Locality::Other) => ok("the VIP is local by another route: it is an address of a device"),
+        Ok(Locality::None) => broken(
             format!("no route makes {vip} local, so its packets are routed away"),
             format!(
                 "start the agent, which restores it, or: ip route add local {vip} dev lo proto {}",
                 crate::announce::PROTOCOL
-        Err(error) if facts.agent.as_ref().err() == Some(&Silence::Denied) => {
-            broken(format!("nothing can be read: {error}"), Silence::Denied.remedy())
-        }
             ),
         ),
         Err(error) => skipped(error.clone()),
@@ -313,6 +327,13 @@ fn device(facts: &Facts) -> Judgement {
         Some(name) if !device.carrier => {
             broken(format!("{name} has no carrier"), "check cable, switch port or bond")
         }
+        Some(name) if device.denied.is_some() => broken(
+            format!(
+                "XDP on {name} drops the client: {} of the deny list holds it",
+                device.denied.as_deref().unwrap_or("-")
+            ),
+            "take the prefix out of the agent's --deny, if the client is welcome; `gatectl map dump DENY` shows all",
+        ),
         Some(name) if !device.attached => warning(
             format!(
                 "the client's packets arrive on {name}, where our TC program does not run (it runs on {all}): sk_lookup serves them, uncounted and unfiltered"
@@ -384,6 +405,14 @@ fn proxy(facts: &Facts) -> Judgement {
     }
 }
 
+/// How another proxy is started.
+fn replace(facts: &Facts) -> &'static str {
+    match &facts.agent {
+        Ok(agent) if !agent.spawns_proxies => "whoever started it must start another (--proxy connect)",
+        _ => "`gatectl replace-proxy` starts another",
+    }
+}
+
 fn generation(facts: &Facts) -> Judgement {
     let (Ok(agent), Ok(proxy)) = (&facts.agent, &facts.proxy) else {
         return skipped("without the agent nobody knows the newest configuration");
@@ -405,23 +434,23 @@ fn generation(facts: &Facts) -> Judgement {
 
 fn listener(facts: &Facts) -> Judgement {
     if facts.listeners.is_empty() {
-/// How another proxy is started.
-fn replace(facts: &Facts) -> &'static str {
-    match &facts.agent {
-        Ok(agent) if !agent.spawns_proxies => "whoever started it must start another (--proxy connect)",
-        _ => "`gatectl replace-proxy` starts another",
-    }
-}
-
         return broken(
             format!("the proxy has no listener on port {}", facts.port),
             format!("the kernel and the proxy disagree, which please report; {}", replace(facts)),
         );
     }
-    if let Some(bare) = facts.listeners.iter().find(|l| l.protocol == "HTTPS" && l.certificates == 0) {
+    let is_asked = |l: &&Listener| match &facts.routing {
+        Routing::Answer { listener: Some(name), .. } => l.name == *name,
+        Routing::Answer { .. } | Routing::NotAsked | Routing::Unknown(_) => true,
+    };
+    let mut asked = facts.listeners.iter().filter(is_asked);
+    if let Some(bare) = asked.find(|l| l.protocol == "HTTPS" && l.certificates == 0) {
         return broken(
-            format!("listener {} of {} has no usable certificate", bare.name, bare.gateway),
-            "check its certificateRefs: `gatectl get gateways`",
+            format!(
+                "listener {} of {} has no usable certificate: every TLS handshake fails",
+                bare.name, bare.gateway
+            ),
+            "check its certificateRefs and what is said of them: `gatectl get gateways`; the proxy's log names what it cannot use",
         );
     }
     let names: Vec<_> = facts.listeners.iter().map(|l| format!("{} ({})", l.name, l.protocol)).collect();
@@ -436,25 +465,38 @@ fn routing(facts: &Facts) -> Judgement {
         );
     }
     match &facts.routing {
-        Routing::NotHttp => ok("routes are attached"),
+        Routing::NotAsked => ok("routes are attached"),
         Routing::Unknown(error) => skipped(error.clone()),
         Routing::Answer { host, path, status: Some(404), .. } => broken(
             format!("no rule matches host {host} path {path}: the client gets 404"),
             "give --host and --path of the real request; `gatectl route list` shows all rules",
         ),
+        Routing::Answer { host, listener: None, .. } => broken(
+            format!(
+                "no listener of this port takes the host {host}: the TLS handshake ends with unrecognized_name"
+            ),
+            "give --host of the real request; `gatectl listener list` shows the hostnames",
+        ),
+        Routing::Answer { host, route: None, status: None, .. } => broken(
+            format!("no route takes the host {host}: the client's connection is closed"),
+            "give --host of the real request; `gatectl route list` shows all hostnames",
+        ),
+        Routing::Answer { host, path, route: None, status: Some(status), .. } => broken(
+            format!("the proxy refuses the request for host {host} path {path}: the client gets {status}"),
+            "give --host and --path as the client sends them; the path's escapes are judged by the Gateway's GatewayParameters",
+        ),
         Routing::Answer { host, path, route: Some(route), .. } if without_endpoints(facts) => {
             ok(format!("host {host} path {path} → {route}"))
         }
-        Routing::Answer { host, path, status: Some(status), route } if *status >= 500 => broken(
-            format!(
-                "host {host} path {path} matches {}, but the client gets {status}",
-                route.as_deref().unwrap_or("-")
-            ),
-            "its backendRefs do not resolve: `gatectl get httproutes`",
-        ),
-        Routing::Answer { host, path, status, route } => {
+        Routing::Answer { host, path, status: Some(status), route: Some(route), .. } if *status >= 500 => {
+            broken(
+                format!("host {host} path {path} matches {route}, but the client gets {status}"),
+                "its backendRefs do not resolve: `gatectl get httproutes`",
+            )
+        }
+        Routing::Answer { host, path, status, route: Some(route), .. } => {
             let answer = status.map_or_else(String::new, |status| format!(", answers {status}"));
-            ok(format!("host {host} path {path} → {}{answer}", route.as_deref().unwrap_or("-")))
+            ok(format!("host {host} path {path} → {route}{answer}"))
         }
     }
 }
@@ -493,7 +535,8 @@ fn backend(facts: &Facts) -> Judgement {
         })
         .collect();
     match (failed.len(), tried.len()) {
-        (_, 0) => skipped("no endpoint to connect to"),
+        (_, 0) if facts.endpoints.is_empty() => skipped("no endpoint to connect to"),
+        (_, 0) => skipped("UDP endpoints are not tried: only they know what they would answer"),
         (0, count) => ok(format!("this node connects to {count} of {count}")),
         (failures, count) if failures == count => broken(
             format!("this node connects to none of its endpoints: {}", failed.join("; ")),

@@ -10,12 +10,13 @@ fn healthy() -> Facts {
         agent: Ok(Agent { generation: 3, spawns_proxies: true, errors: Vec::new() }),
         holder: Some(Holder { name: "default/web".into(), problem: None }),
         vip_in_kernel: Ok(true),
-        route: Ok(true),
+        route: Ok(Locality::AnyIp),
         device: Ok(Device {
             name: Some("eth0".into()),
             attached: true,
             carrier: true,
             all: vec!["eth0".into()],
+            denied: None,
         }),
         port_in_kernel: true,
         ports: vec!["80/TCP".into()],
@@ -38,6 +39,7 @@ fn healthy() -> Facts {
         routing: Routing::Answer {
             host: "a.example".into(),
             path: "/".into(),
+            listener: Some("http".into()),
             status: None,
             route: Some("HTTPRoute/default/a".into()),
         },
@@ -50,6 +52,11 @@ fn healthy() -> Facts {
         }],
         system: Vec::new(),
     }
+}
+
+fn answer(listener: Option<&str>, status: Option<u16>, route: Option<&str>) -> Routing {
+    let (listener, route) = (listener.map(str::to_owned), route.map(str::to_owned));
+    Routing::Answer { host: "x".into(), path: "/".into(), listener, status, route }
 }
 
 fn breaks(stage: Stage, harm: impl FnOnce(&mut Facts)) {
@@ -74,8 +81,9 @@ fn the_first_broken_link_is_named() {
     breaks(Stage::Address, |f| f.holder = None);
     breaks(Stage::Kernel, |f| f.vip_in_kernel = Ok(false));
     breaks(Stage::Kernel, |f| f.vip_in_kernel = Err("no pins".into()));
-    breaks(Stage::Route, |f| f.route = Ok(false));
+    breaks(Stage::Route, |f| f.route = Ok(Locality::None));
     breaks(Stage::Device, |f| f.device.as_mut().unwrap().carrier = false);
+    breaks(Stage::Device, |f| f.device.as_mut().unwrap().denied = Some("198.51.100.0/24".into()));
     breaks(Stage::Port, |f| f.port_in_kernel = false);
     breaks(Stage::Socket, |f| f.selected = Ok(Selected::Rejected));
     breaks(Stage::Socket, |f| f.selected = Err("link gone".into()));
@@ -87,8 +95,12 @@ fn the_first_broken_link_is_named() {
     breaks(Stage::Listener, |f| f.listeners[0].protocol = "HTTPS".into());
     breaks(Stage::Routing, |f| f.listeners[0].routes = 0);
     breaks(Stage::Routing, |f| {
-        f.routing = Routing::Answer { host: "x".into(), path: "/".into(), status: Some(404), route: None };
+        f.routing = answer(Some("http"), Some(404), None);
     });
+    breaks(Stage::Routing, |f| f.routing = answer(None, None, None));
+    breaks(Stage::Routing, |f| f.routing = answer(Some("http"), None, None));
+    breaks(Stage::Routing, |f| f.routing = answer(Some("http"), Some(400), None));
+    breaks(Stage::Routing, |f| f.routing = answer(Some("http"), Some(500), Some("HTTPRoute/default/a")));
     breaks(Stage::Endpoints, |f| f.endpoints.clear());
     breaks(Stage::Proxy, |f| {
         f.selected = Ok(Selected::Rejected);
@@ -115,6 +127,63 @@ fn a_device_without_our_program_is_a_warning() {
     let verdicts = walk(&facts);
     assert_eq!(verdicts.len(), Stage::ALL.len());
     assert!(verdicts.iter().any(|v| v.stage == Stage::Device && v.state == State::Warning));
+}
+
+/// Of two listeners that share a port only the one that the host names must have a certificate.
+#[test]
+fn the_certificate_of_another_listener_is_not_asked_for() {
+    let mut facts = healthy();
+    facts.listeners[0].protocol = "HTTPS".into();
+    facts.listeners[0].certificates = 1;
+    let bare = Listener { name: "other".into(), certificates: 0, ..facts.listeners[0].clone() };
+    facts.listeners.push(bare);
+    assert_eq!(walk(&facts).len(), Stage::ALL.len());
+    facts.routing = answer(Some("other"), None, Some("HTTPRoute/default/a"));
+    assert_eq!(walk(&facts).last().unwrap().stage, Stage::Listener);
+}
+
+#[test]
+fn an_address_of_a_device_is_as_local_as_an_anyip_route() {
+    let mut facts = healthy();
+    facts.route = Ok(Locality::Other);
+    assert!(walk(&facts).iter().all(|verdict| verdict.state == State::Ok));
+}
+
+#[test]
+fn endpoints_that_are_there_are_not_denied() {
+    let mut facts = healthy();
+    facts.endpoints[0].reachable = None;
+    let verdicts = walk(&facts);
+    let backend = verdicts.iter().find(|verdict| verdict.stage == Stage::Backend).unwrap();
+    assert_eq!(backend.state, State::Skipped);
+    assert!(backend.text.contains("UDP"), "{backend:?}");
+}
+
+/// Where the agent does not start proxies, nobody is told to have it start one.
+#[test]
+fn what_replaces_a_proxy_depends_on_who_starts_it() {
+    let harms: [fn(&mut Facts); 3] = [
+        |f| f.proxy = Err("nothing answers".into()),
+        |f| f.proxy.as_mut().unwrap().queue = Some((4096, 4096)),
+        |f| f.proxy.as_mut().unwrap().generation = 2,
+    ];
+    for harm in harms {
+        let mut facts = healthy();
+        harm(&mut facts);
+        assert!(walk(&facts).last().unwrap().remedy.contains("replace-proxy"));
+        facts.agent.as_mut().unwrap().spawns_proxies = false;
+        let remedy = walk(&facts).last().unwrap().remedy.clone();
+        assert!(remedy.contains("--proxy connect") && !remedy.contains("replace-proxy"), "{remedy}");
+    }
+}
+
+#[test]
+fn a_user_without_rights_is_told_so_and_not_to_start_the_agent() {
+    let mut facts = healthy();
+    facts.agent = Err(Silence::Denied);
+    facts.vip_in_kernel = Err("no pins".into());
+    let remedy = walk(&facts).last().unwrap().remedy.clone();
+    assert!(remedy.contains("root"), "{remedy}");
 }
 
 #[test]

@@ -11,11 +11,12 @@ use gateway_common::admin::{
 use gateway_common::ir::GatewayId;
 use hyper::Method;
 
-use super::chain::{Agent, Device, Endpoint, Facts, Holder, Listener, Proxy, Routing, Selected};
+use super::chain::{Agent, Device, Endpoint, Facts, Holder, Listener, Locality, Proxy, Routing, Selected};
 use super::{Explain, queue};
 use crate::announce::{self, Announcer};
 use crate::cli::silence::Silence;
 use crate::cli::{Paths, client, doctor, get};
+use crate::datapath::programs::Program;
 use crate::datapath::selection::Selection;
 use crate::datapath::view::{View, VipView};
 
@@ -112,7 +113,7 @@ fn select(view: &View, explain: &Explain) -> Result<Selected, String> {
 }
 
 struct Network {
-    route: Result<bool, String>,
+    route: Result<Locality, String>,
     device: Result<Device, String>,
 }
 
@@ -121,11 +122,17 @@ async fn network(explain: &Explain, view: Option<&View>) -> Network {
         Ok(announcer) => announcer,
         Err(error) => return Network { route: Err(error.to_string()), device: Err(error.to_string()) },
     };
-    let routes = announcer.routes().await.map_err(|error| error.to_string());
     Network {
-        route: routes.map(|routes| routes.contains(&explain.target.ip())),
+        route: locality(&announcer, explain.target.ip()).await.map_err(|error| error.to_string()),
         device: device(&announcer, explain.from, view).await,
     }
+}
+
+async fn locality(announcer: &Announcer, vip: IpAddr) -> Result<Locality, announce::Error> {
+    if announcer.routes().await?.contains(&vip) {
+        return Ok(Locality::AnyIp);
+    }
+    Ok(if announcer.is_local(vip).await? { Locality::Other } else { Locality::None })
 }
 
 async fn device(announcer: &Announcer, from: Option<IpAddr>, view: Option<&View>) -> Result<Device, String> {
@@ -142,14 +149,28 @@ async fn device(announcer: &Announcer, from: Option<IpAddr>, view: Option<&View>
     };
     let device = devices.iter().find(|device| Some(device.index) == toward && !device.loopback);
     Ok(match device {
-        None => Device { name: None, attached: true, carrier: true, all },
+        None => Device { name: None, attached: true, carrier: true, all, denied: None },
         Some(device) => Device {
             name: Some(device.name.clone()),
             attached: all.contains(&device.name),
             carrier: device.carrier,
+            denied: denied(view, &programs, &device.name, from)?,
             all,
         },
     })
+}
+
+/// The prefix of the deny list that holds the client, when our XDP program, which reads it, runs on the device.
+fn denied(
+    view: &View,
+    programs: &[Program],
+    device: &str,
+    from: Option<IpAddr>,
+) -> Result<Option<String>, String> {
+    let is_xdp = |p: &Program| p.ours && p.hook.starts_with("xdp") && p.device.as_deref() == Some(device);
+    let Some(from) = from.filter(|_| programs.iter().any(is_xdp)) else { return Ok(None) };
+    let net = view.denied(from).map_err(|error| error.to_string())?;
+    Ok(net.map(|net| net.to_string()))
 }
 
 fn proxy(socket: &Result<std::path::PathBuf, String>) -> Result<Proxy, String> {
@@ -188,17 +209,17 @@ fn routing(
         let attached = |l: &ListenerStatus| l.gateway == route.gateway && l.name == route.listener;
         route.port == explain.target.port() && listeners.iter().any(attached)
     };
-    if !["HTTP", "HTTPS"].contains(&first.protocol.as_str()) {
+    if ["TCP", "UDP"].contains(&first.protocol.as_str()) {
         let rules = routes.iter().filter(here).flat_map(|route| &route.rules);
         let backends = rules.flat_map(|rule| &rule.backends).map(|text| id_of(text)).collect();
-        return Routed { answer: Routing::NotHttp, backends };
+        return Routed { answer: Routing::NotAsked, backends };
     }
     let host = explain.host.clone().unwrap_or_else(|| {
         let named = routes.iter().filter(here).flat_map(|route| &route.hostnames).next();
         let named = named.or_else(|| listeners.iter().filter_map(|l| l.hostname.as_ref()).next());
         named.map_or_else(|| explain.target.ip().to_string(), |name| name.replace('*', "any"))
     });
-    test(explain, socket, &first.gateway, host)
+    test(explain, socket, &first.gateway, listeners, host)
 }
 
 /// `id weight` → `id`.
@@ -210,6 +231,7 @@ fn test(
     explain: &Explain,
     socket: &Result<std::path::PathBuf, String>,
     gateway: &GatewayId,
+    listeners: &[ListenerStatus],
     host: String,
 ) -> Routed {
     let query = RouteQuery {
@@ -228,13 +250,16 @@ fn test(
     match answer {
         Err(error) => Routed { answer: Routing::Unknown(error), backends: Vec::new() },
         Ok(answer) => {
-            let result = answer.results.first();
+            // TCP and UDP may share the number of the port.
+            let is_here = |name: &String| listeners.iter().any(|listener| listener.name == *name);
+            let result = answer.results.iter().find(|r| r.listener.as_ref().is_none_or(is_here));
             let backends = result.into_iter().flat_map(|result| &result.backends);
             Routed {
                 backends: backends.filter_map(|backend| Some(backend.id.as_ref()?.to_string())).collect(),
                 answer: Routing::Answer {
                     host,
                     path: explain.path.clone(),
+                    listener: result.and_then(|result| result.listener.clone()),
                     status: result.map_or(Some(404), |result| result.status),
                     route: result.and_then(|result| result.route.as_ref()).map(ToString::to_string),
                 },
