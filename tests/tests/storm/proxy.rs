@@ -42,9 +42,10 @@ fn one_proxy_is_left_when_the_agent_dies_while_it_replaces_one() {
     let place = Place::new();
     let mut site = place.serve();
     let loads = Loads::start(&site);
-    for delay in [5, 10, 20, 35, 50] {
+    for delay in [0, 80, 160] {
         let asked = site.node.gatectl(&["replace-proxy"]).unwrap();
         assert!(asked.status.success(), "{asked:?}");
+        wait_processes(&mut site, 3);
         thread::sleep(Duration::from_millis(delay));
         site.node.kill_agent().unwrap();
         site.node.start().unwrap();
@@ -80,8 +81,12 @@ fn one_proxy_is_left_when_one_that_hung_comes_back() {
 
 /// Waits until agent and one proxy are the only processes of the node.
 fn wait_alone(site: &mut Site<'_>) {
-    let place = site.place;
-    let alone = || (place.topology.node.processes().len() == 2).then_some(());
-    site.node.wait("all proxies but one to end", |_| alone()).unwrap();
+    wait_processes(site, 2);
     site.node.wait_serving().unwrap();
+}
+
+fn wait_processes(site: &mut Site<'_>, count: usize) {
+    let place = site.place;
+    let settled = || (place.topology.node.processes().len() == count).then_some(());
+    site.node.wait(&format!("{count} processes on the node"), |_| settled()).unwrap();
 }
