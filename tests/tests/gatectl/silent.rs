@@ -11,9 +11,10 @@ use crate::scene::{HOST, Place, Scene};
 fn a_silent_agent_is_not_called_dead() {
     let place = Place::new();
     let mut scene = place.serve();
-    hung(&scene);
     without_rights(&scene);
     foreign_proxy(&mut scene);
+    // Last: what it is asked while it hangs, the agent does when it goes on.
+    hung(&scene);
 }
 
 fn process(pid: u32) -> Pid {
