@@ -49,6 +49,14 @@ struct Bench {
     datapath: Option<Datapath>,
 }
 
+fn programs(node: &Netns) -> anyhow::Result<Vec<Program>> {
+    let filters = node.block_on(async || {
+        let announcer = Announcer::open()?;
+        announcer.filters(&announcer.devices().await?).await
+    })?;
+    Ok(node.run(|| View::open(&node.bpffs().join("gatehouse"))?.programs(&filters))?)
+}
+
 impl Bench {
     fn start(config: &Config) -> Self {
         let topology = Topology::new(Uplink::Plain).unwrap();
@@ -86,11 +94,7 @@ impl Bench {
     }
 
     fn programs(&self) -> Vec<Program> {
-        let filters = self.node().block_on(async || {
-            let announcer = Announcer::open().unwrap();
-            announcer.filters(&announcer.devices().await.unwrap()).await.unwrap()
-        });
-        self.node().run(|| self.view().programs(&filters)).unwrap()
+        programs(self.node()).unwrap()
     }
 
     /// The programs once there are so many: the kernel detaches those whose pin or descriptor went a grace period later.
@@ -219,8 +223,7 @@ fn mend(bench: &mut Bench) {
     let datapath = datapath.as_mut().unwrap();
     let mut tick = || {
         serving::apply(&topology.node, datapath, desired, &answering.sockets, &Globs::default()).ok()?;
-        let programs = topology.node.run(|| View::open(&topology.node.bpffs().join("gatehouse"))?.programs());
-        (programs.ok()?.iter().filter(|program| program.ours).count() == 3).then_some(())
+        (programs(&topology.node).ok()?.iter().filter(|program| program.ours).count() == 3).then_some(())
     };
     wait_for(Duration::from_secs(20), &mut tick).expect("three programs at their hooks");
 }
