@@ -177,6 +177,7 @@ pub struct AgentStatus {
     pub generation: u64,
     pub proxies: Vec<ProxyPeer>,
     /// It starts proxies itself (`--proxy spawn`), and so can replace them.
+    #[serde(default)]
     pub spawns_proxies: bool,
     /// Files or objects that the source could not read.
     pub source_errors: Vec<String>,
