@@ -4,6 +4,7 @@
 
 pub mod control;
 pub mod encode;
+pub mod outbox;
 pub mod peer;
 pub mod peers;
 pub mod spawn;

@@ -21,6 +21,7 @@ use crate::admin::Operation;
 use crate::announce::Changed;
 use crate::desired::{Datapath, Outcomes, Proxy};
 use crate::object::ObjectKey;
+use crate::proxy::outbox::Outbox;
 use crate::proxy::peer::{Event, Hello, PeerId};
 use crate::proxy::spawn::Exited;
 use crate::source;
@@ -198,7 +199,7 @@ impl Reconciler {
 
     fn take_proxy(&mut self, event: Event, now: Instant) {
         match event {
-            Event::Joined { id, hello, outgoing } => self.join(id, hello, outgoing),
+            Event::Joined { id, hello, outbox } => self.join(id, hello, outbox),
             Event::Acknowledged { id, generation, problems } => {
                 self.parts.proxies.peers.acknowledge(id, generation, problems);
             }
@@ -209,12 +210,7 @@ impl Reconciler {
         }
     }
 
-    fn join(
-        &mut self,
-        id: PeerId,
-        mut hello: Hello,
-        outgoing: tokio::sync::mpsc::Sender<crate::proxy::peer::Outgoing>,
-    ) {
+    fn join(&mut self, id: PeerId, mut hello: Hello, outbox: Outbox) {
         let holding = std::mem::take(&mut hello.holding);
         tracing::info!(
             pid = hello.pid,
@@ -222,7 +218,7 @@ impl Reconciler {
             sockets = holding.len(),
             "proxy connected"
         );
-        self.parts.proxies.peers.join(id, &hello, outgoing);
+        self.parts.proxies.peers.join(id, &hello, outbox);
         if hello.draining {
             return;
         }

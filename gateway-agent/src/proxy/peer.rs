@@ -1,8 +1,6 @@
 //! One proxy's connection to the control socket.
 
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -12,8 +10,8 @@ use gateway_common::ir::{FromAgent, FromProxy, OLDEST_PROTOCOL, PROTOCOL, Proble
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
-/// Frames that wait for a proxy that does not read; beyond that it is cut off and comes back for a full update.
-const QUEUE: usize = 256;
+use super::outbox::{Outbox, outbox};
+
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// More groups than a node can have Gateways.
 const MAX_HOLDING: u32 = 65_536;
@@ -21,23 +19,11 @@ const MAX_HOLDING: u32 = 65_536;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct PeerId(pub u64);
 
-/// Encoded messages and the descriptors of the first of them.
-pub struct Outgoing {
-    pub frames: Arc<[u8]>,
-    pub fds: Vec<Arc<OwnedFd>>,
-}
-
 #[derive(Debug)]
 pub enum Event {
-    Joined { id: PeerId, hello: Hello, outgoing: mpsc::Sender<Outgoing> },
+    Joined { id: PeerId, hello: Hello, outbox: Outbox },
     Acknowledged { id: PeerId, generation: u64, problems: Vec<Problem> },
     Gone { id: PeerId, reason: String },
-}
-
-impl std::fmt::Debug for Outgoing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Outgoing({} bytes, {} descriptors)", self.frames.len(), self.fds.len())
-    }
 }
 
 /// How a proxy introduced itself.
@@ -66,11 +52,11 @@ async fn talk(id: PeerId, stream: &UnixStream, events: &mpsc::Sender<Event>) -> 
     let hello = tokio::time::timeout(HANDSHAKE, handshake(&mut sender, &mut receiver))
         .await
         .context("no complete Hello within 5 s")??;
-    let (outgoing, queue) = mpsc::channel(QUEUE);
-    events.send(Event::Joined { id, hello, outgoing }).await.context("the agent is ending")?;
+    let (outbox, delivery) = outbox();
+    events.send(Event::Joined { id, hello, outbox }).await.context("the agent is ending")?;
     tokio::select! {
         read = read(id, &mut receiver, events) => read,
-        written = write(&mut sender, queue) => written,
+        delivered = delivery.run(&mut sender) => match delivered? {},
     }
 }
 
@@ -115,14 +101,6 @@ async fn read(id: PeerId, receiver: &mut Receiver<'_>, events: &mpsc::Sender<Eve
         }
     }
     Ok(())
-}
-
-async fn write(sender: &mut Sender<'_>, mut queue: mpsc::Receiver<Outgoing>) -> anyhow::Result<()> {
-    while let Some(Outgoing { frames, fds }) = queue.recv().await {
-        let fds: Vec<_> = fds.iter().map(|fd| fd.as_fd()).collect();
-        sender.send_frames(&frames, &fds).await.map_err(|e: io::Error| e)?;
-    }
-    bail!("cut off: it did not read its updates")
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use gateway_common::admin::ProxyPeer;
 use gateway_common::ir::{FromAgent, Key, Problem};
-use tokio::sync::mpsc;
 
 use super::encode;
-use super::peer::{Hello, Outgoing, PeerId};
+use super::outbox::Outbox;
+use super::peer::{Hello, PeerId};
 use super::supervise::Surplus;
 
 #[derive(Default)]
@@ -24,13 +24,13 @@ struct Peer {
     /// None until its first acknowledgement to this agent.
     acknowledged: Option<u64>,
     problems: Vec<Problem>,
-    outgoing: mpsc::Sender<Outgoing>,
+    outbox: Outbox,
 }
 
 impl Peers {
-    pub fn join(&mut self, id: PeerId, hello: &Hello, outgoing: mpsc::Sender<Outgoing>) {
+    pub fn join(&mut self, id: PeerId, hello: &Hello, outbox: Outbox) {
         let Hello { pid, started, draining, .. } = *hello;
-        let peer = Peer { pid, started, draining, acknowledged: None, problems: Vec::new(), outgoing };
+        let peer = Peer { pid, started, draining, acknowledged: None, problems: Vec::new(), outbox };
         self.peers.insert(id, peer);
     }
 
@@ -87,11 +87,10 @@ impl Peers {
         }
     }
 
-    /// Sends to one; a proxy whose queue is full is cut off, and comes back for everything.
+    /// Sends to one; a proxy for which too much waits is cut off, and comes back for everything.
     pub fn send_to(&mut self, id: PeerId, frames: &Arc<[u8]>, fds: &[Arc<OwnedFd>]) {
         let Some(peer) = self.peers.get(&id) else { return };
-        let outgoing = Outgoing { frames: frames.clone(), fds: fds.to_vec() };
-        if peer.outgoing.try_send(outgoing).is_err() {
+        if !peer.outbox.put(frames, fds) {
             tracing::warn!(pid = peer.pid, "the proxy does not read its updates; cutting it off");
             self.peers.remove(&id);
         }
@@ -128,14 +127,17 @@ impl Peers {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::outbox::{Delivery, bounded};
     use super::*;
 
-    fn join(peers: &mut Peers, number: u64, draining: bool) -> mpsc::Receiver<Outgoing> {
-        let (outgoing, queue) = mpsc::channel(2);
+    fn join(peers: &mut Peers, number: u64, draining: bool) -> Delivery {
+        let (outbox, delivery) = bounded(20, Duration::from_secs(10));
         let hello =
             Hello { pid: number as u32, started: 100 - number, draining, generation: 0, holding: Vec::new() };
-        peers.join(PeerId(number), &hello, outgoing);
-        queue
+        peers.join(PeerId(number), &hello, outbox);
+        delivery
     }
 
     #[test]
@@ -158,8 +160,8 @@ mod tests {
         let mut old = join(&mut peers, 1, false);
         let mut new = join(&mut peers, 2, false);
         peers.drain_all_but(2, 1000);
-        assert!(old.try_recv().is_ok());
-        assert!(new.try_recv().is_err());
+        assert!(old.take().is_some());
+        assert!(new.take().is_none());
         assert!(peers.status().iter().any(|p| p.pid == 1 && p.draining));
     }
 
@@ -184,7 +186,7 @@ mod tests {
     fn a_proxy_that_does_not_read_is_cut_off() {
         let mut peers = Peers::default();
         let _queue = join(&mut peers, 1, false);
-        let frames: Arc<[u8]> = Arc::from(*b"x");
+        let frames: Arc<[u8]> = Arc::from(*b"ten bytes.");
         for _ in 0..3 {
             peers.send(&frames, &[]);
         }

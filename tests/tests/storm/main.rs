@@ -5,6 +5,7 @@
 mod agent;
 mod broken;
 mod change;
+mod many;
 mod place;
 mod proxy;
 
