@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 
 use super::cgroup;
+use super::control_plane::API_SERVER;
 use super::lock::Lock;
 use super::process::plain_umask;
 use super::running::Running;
@@ -40,6 +41,13 @@ impl Running {
         let _lock = self.lock()?;
         plain_umask();
         ensure!(self.init_of(&node.name).is_none(), "node {} is on", node.name);
+        ensure!(
+            self.runs(API_SERVER),
+            "the API server is stopped, and knows what networks {} has: `cargo xtask cluster --name {} apiserver start` \
+             comes first",
+            node.name,
+            self.name(),
+        );
         // A crash may have left a part of it.
         self.switch_off(&node.name)?;
         self.switch_on(&node)?;

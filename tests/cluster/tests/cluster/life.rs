@@ -121,8 +121,12 @@ fn a_restart_of_the_api_server_keeps_state() {
     let before = kept().unwrap();
     cluster.running().stop_api_server().unwrap();
     assert!(cluster.kubectl().run(&["--request-timeout=2s", "get", "--raw", "/readyz"]).is_err());
+    cluster.running().stop_node("n3").unwrap();
+    let error = cluster.running().start_node("n3").unwrap_err().to_string();
+    assert!(error.contains("the API server is stopped"), "{error}");
     cluster.running().restart_api_server().unwrap();
     assert_eq!(kept().unwrap(), before);
+    cluster.running().start_node("n3").unwrap();
     // It goes on to work: controllers and kubelets find it again.
     for node in ["n1", "n2", "n3"] {
         is(&cluster, node, "True");
