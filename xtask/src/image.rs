@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a task talks to its user")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -60,6 +61,7 @@ fn own(archive: &Path) -> Result<()> {
     // glibc linked in: a toolchain for musl is not needed, and the programs look up no names and load no libraries.
     let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace('-', "_"));
     build.env(flags, "-C target-feature=+crt-static").env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
+    build.env("RUSTC_WRAPPER", wrapper()?).env("CHECKOUT", workspace::root());
     build.args(["build", "--release", "--bins", "--target", &target]);
     build.args(["--package", "gateway-agent", "--package", "gateway-proxy"]);
     log.must("static programs", &mut build)?;
@@ -72,6 +74,14 @@ fn own(archive: &Path) -> Result<()> {
     let digest = image().pack(&parts, &sbom, archive)?;
     println!("  {}: {digest}", archive.display());
     Ok(())
+}
+
+/// Writes the program through which cargo starts the compiler.
+fn wrapper() -> Result<PathBuf> {
+    let path = workspace::target().join("xtask/rustc.sh");
+    fs::write(&path, include_str!("image/rustc.sh")).with_context(|| format!("write {}", path.display()))?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    Ok(path)
 }
 
 fn image() -> Image {
