@@ -103,6 +103,9 @@ fn steps(kernel: &Kernel) -> Result<Vec<Step>> {
         task("eBPF programs in other kernels", &["verify", "--kernel", "6.1,6.12"]),
         cargo(TESTS, Libtest, &["test", "--workspace", "--no-fail-fast"], &[]),
     ];
+    let mut demo = Command::new(workspace::target().join("debug/demo"));
+    demo.current_dir(workspace::root()).arg("--check");
+    steps.push(Step { title: "demo", counted: Whole, command: demo });
     let marks = kernel.marks();
     if !marks.is_empty() {
         let arguments = ["test", "-p", "gatehouse-tests", "--tests", "--no-fail-fast", "--", "--ignored"];

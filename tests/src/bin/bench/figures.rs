@@ -56,6 +56,12 @@ impl Figures {
         };
         Json { rounds, seconds, loads: self.0.iter().map(load).collect() }
     }
+
+    /// Whether no load costs more than its limit.
+    pub(crate) fn within(&self) -> bool {
+        let within = |(load, turns): (&Load, _)| ratio(&medians(turns)).is_none_or(|it| it <= load.limit());
+        self.0.iter().all(within)
+    }
 }
 
 impl fmt::Display for Figures {
@@ -130,6 +136,10 @@ mod tests {
         let json = figures.json(3, 1);
         assert_eq!(json.loads[0].ratio, Some(1.1));
         assert!(figures.to_string().contains("1.10 × the better peer, within"));
+        assert!(figures.within());
+        figures.add(Load::NewTls, OURS, sample(17.0));
+        figures.add(Load::NewTls, "nginx", sample(10.0));
+        assert!(!figures.within());
     }
 
     #[test]

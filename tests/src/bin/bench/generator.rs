@@ -104,8 +104,16 @@ fn h2load(netns: &Netns, url: &str, time: Duration) -> Result<Measured> {
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.success(), "h2load {url}: {text}{}", String::from_utf8_lossy(&output.stderr));
     ensure!(text.contains("Application protocol: h2"), "HTTP/2 was not agreed on:\n{text}");
+    ensure!(none_failed(&text), "requests failed:\n{text}");
     let times = std::fs::read_to_string(log.path()).context("read h2load's log")?;
     of_h2load(&times, Duration::from_secs(seconds)).with_context(|| format!("h2load {url} said:\n{text}"))
+}
+
+/// Of what h2load prints: `requests: 9 total, 9 started, 9 done, 9 succeeded, 0 failed, 0 errored, 0 timeout`.
+fn none_failed(text: &str) -> bool {
+    let counts = text.lines().find_map(|line| line.strip_prefix("requests: "));
+    let none = |counts: &str, word: &str| counts.split(", ").any(|count| count == format!("0 {word}"));
+    counts.is_some_and(|counts| ["failed", "errored", "timeout"].iter().all(|word| none(counts, word)))
 }
 
 /// Of the log: when a request began, its status, how long it took, in microseconds.
@@ -181,5 +189,16 @@ Transfer/sec:      4.00MB
         assert_eq!(of_h2load(&format!("{log}1600000000\t-1\t5\n"), second).unwrap(), want);
         assert!(of_h2load("1\t503\t5\n", second).is_err());
         assert!(of_h2load("", second).is_err());
+    }
+
+    #[test]
+    fn what_h2load_counts_is_read() {
+        let counts = |failed| {
+            format!(
+                "req/s\nrequests: 9 total, 9 started, 9 done, 8 succeeded, {failed} failed, 0 errored, 0 timeout\n"
+            )
+        };
+        assert!(none_failed(&counts("0")));
+        assert!(!none_failed(&counts("10")) && !none_failed(&counts("1")) && !none_failed("finished"));
     }
 }

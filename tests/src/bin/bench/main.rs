@@ -27,7 +27,7 @@ struct Args {
     /// How often each contender has its turn on each load
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// Seconds of one turn, after a warm-up of half a second
+    /// Seconds of one turn, after a warm-up of one second
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
     /// Only these loads
@@ -36,12 +36,20 @@ struct Args {
     /// Write the figures here
     #[arg(long)]
     json: Option<PathBuf>,
+    /// End with failure if a load costs more than its limit
+    #[arg(long)]
+    check: bool,
 }
 
 fn main() -> ExitCode {
     netns::end_cleanly();
-    match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    let args = Args::parse();
+    match run(&args) {
+        Ok(within) if within || !args.check => ExitCode::SUCCESS,
+        Ok(_) => {
+            eprintln!("bench: a load costs more than its limit: see the lines with OVER");
+            ExitCode::FAILURE
+        }
         Err(error) => {
             eprintln!("bench: {error:#}");
             ExitCode::FAILURE
@@ -49,7 +57,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> Result<()> {
+/// Whether no load costs more than its limit.
+fn run(args: &Args) -> Result<bool> {
     let loads = if args.loads.is_empty() { Load::ALL.to_vec() } else { args.loads.clone() };
     let turn = Duration::from_secs(args.seconds);
     let turns = u64::from(args.rounds) * loads.len() as u64 * 3;
@@ -64,9 +73,15 @@ fn run(args: &Args) -> Result<()> {
                 let contender = &contenders[(round as usize + offset) % contenders.len()];
                 let sample = take(&place, contender, *load, turn)
                     .with_context(|| format!("{} under {load:?}", contender.name()))?;
+                println!(
+                    "  round {round} of {}: {}: {}: {:.1} µs",
+                    args.rounds,
+                    load.title(),
+                    contender.name(),
+                    sample.cpu_us
+                );
                 figures.add(*load, contender.name(), sample);
             }
-            println!("  round {round} of {}: {}", args.rounds, load.title());
         }
     }
     println!("\n{figures}");
@@ -74,13 +89,13 @@ fn run(args: &Args) -> Result<()> {
         let json = serde_json::to_string_pretty(&figures.json(args.rounds, args.seconds))?;
         std::fs::write(file, json).with_context(|| format!("write {}", file.display()))?;
     }
-    Ok(())
+    Ok(figures.within())
 }
 
 /// One turn of one contender.
 fn take(place: &Place, contender: &Contender<'_>, load: Load, turn: Duration) -> Result<Sample> {
     let address = contender.address(load.tls());
-    generator::run(&place.topology.client, load, address, Duration::from_millis(500))?;
+    generator::run(&place.topology.client, load, address, Duration::from_secs(1))?;
     let processes = contender.processes()?;
     let before = cpu::used(&processes)?;
     let measured = generator::run(&place.topology.client, load, address, turn)?;
