@@ -142,8 +142,15 @@ pub fn programs() -> Result<PathBuf> {
     Ok(folder.to_owned())
 }
 
-/// A program of this build.
+/// A folder with programs to be taken before those of this build, as with those that are released.
+pub const PROGRAMS: &str = "GATEHOUSE_PROGRAMS";
+
+/// A program of [`PROGRAMS`], or else of this build.
 pub fn program(name: &str) -> Result<PathBuf> {
+    let chosen = std::env::var_os(PROGRAMS).map(|folder| PathBuf::from(folder).join(name));
+    if let Some(path) = chosen.filter(|path| path.exists()) {
+        return Ok(path);
+    }
     let path = programs()?.join(name);
     if !path.exists() {
         bail!("{} is not built: run `cargo build --workspace --bins`, or `cargo xtask test`", path.display());

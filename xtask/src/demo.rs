@@ -22,19 +22,31 @@ pub(crate) fn run(args: &Args, homes: &Homes) -> Result<()> {
     become_program("demo", &if args.check { vec!["--check".to_owned()] } else { Vec::new() })
 }
 
-/// Builds the programs as they are released, and what tries them: no others, each is linked for a minute.
+/// Builds the programs as they are released. What tries them is not: it would be optimised for minutes to wait for others.
 pub(crate) fn build(task: &str) -> Result<()> {
     let log = Log::create(task)?;
-    let programs = ["gateway-agent", "gatectl", "gateway-proxy", "echo", task];
-    let programs = programs.iter().flat_map(|program| ["--bin", program]);
-    let mut cargo = workspace::cargo();
-    cargo.args(["build", "--release"]).args(programs);
-    log.must("release build (minutes when it is the first)", &mut cargo)
+    for (what, profile, programs) in [
+        (
+            "release build (minutes when it is the first)",
+            "release",
+            ["gateway-agent", "gatectl", "gateway-proxy"].as_slice(),
+        ),
+        ("build of what tries it", "dev", &["echo", task]),
+    ] {
+        let mut cargo = workspace::cargo();
+        cargo
+            .args(["build", "--profile", profile])
+            .args(programs.iter().flat_map(|program| ["--bin", program]));
+        log.must(what, &mut cargo)?;
+    }
+    Ok(())
 }
 
 /// Replaces this process, so that Ctrl-C reaches nobody else.
 pub(crate) fn become_program(name: &str, arguments: &[String]) -> Result<()> {
-    let program = workspace::target().join("release").join(name);
-    let error = Command::new(&program).current_dir(workspace::root()).args(arguments).exec();
+    let program = workspace::target().join("debug").join(name);
+    let mut command = Command::new(&program);
+    command.env("GATEHOUSE_PROGRAMS", workspace::target().join("release"));
+    let error = command.current_dir(workspace::root()).args(arguments).exec();
     Err(error).with_context(|| format!("start {}", program.display()))
 }
