@@ -53,7 +53,12 @@ pub(super) fn identify(node: &Node) -> Result<Identity, Box<Problem>> {
         return Ok(Identity::List);
     }
     let known = Kind::ALL.into_iter().find(|k| k.name() == kind && group_versions(*k).0 == group);
-    let Some(known) = known else { return Ok(Identity::Other(format!("{api_version} {kind}"))) };
+    let Some(known) = known else {
+        return match mistake(api_version, group, kind) {
+            Some((field, message)) => Err(top(field, &message)),
+            None => Ok(Identity::Other(format!("{api_version} {kind}"))),
+        };
+    };
     let key = name(node, known)?;
     let versions = group_versions(known).1;
     if !versions.contains(&version) {
@@ -66,6 +71,74 @@ pub(super) fn identify(node: &Node) -> Result<Identity, Box<Problem>> {
         }));
     }
     Ok(Identity::Known(key))
+}
+
+/// Kinds of the groups that we read from, beside those that we read.
+fn others(group: &str) -> Option<&'static [&'static str]> {
+    match group {
+        GATEWAY_API => Some(&["GRPCRoute", "BackendTLSPolicy", "ListenerSet"]),
+        "gatehouse.dev" | "discovery.k8s.io" => Some(&[]),
+        "" => Some(&[
+            "Binding",
+            "ComponentStatus",
+            "ConfigMap",
+            "Endpoints",
+            "Event",
+            "LimitRange",
+            "Node",
+            "PersistentVolume",
+            "PersistentVolumeClaim",
+            "Pod",
+            "PodTemplate",
+            "ReplicationController",
+            "ResourceQuota",
+            "ServiceAccount",
+        ]),
+        _ => None,
+    }
+}
+
+/// Kinds that no other group has, as far as we know.
+const UNMISTAKABLE: [Kind; 6] = [
+    Kind::GatewayClass,
+    Kind::HttpRoute,
+    Kind::TlsRoute,
+    Kind::TcpRoute,
+    Kind::UdpRoute,
+    Kind::ReferenceGrant,
+];
+
+/// What is wrong with a kind that we do not read, if it is meant to be one that we do. To ignore it would remove the object
+/// that the file had before.
+fn mistake(api_version: &str, group: &str, kind: &str) -> Option<(&'static str, String)> {
+    let full = |group: &str, version: &str| prefixed(group, &[version]);
+    if others(api_version).is_some() && api_version.contains('.') {
+        return Some((
+            "apiVersion",
+            format!("{api_version} is a group without version; write {api_version}/v1"),
+        ));
+    }
+    if let Some(others) = others(group) {
+        if others.contains(&kind) {
+            return None;
+        }
+        if let Some(meant) = Kind::ALL.into_iter().find(|one| one.name() == kind) {
+            let (group, versions) = group_versions(meant);
+            return Some((
+                "apiVersion",
+                format!("{api_version} has no {kind}; write {}", full(group, versions[0])),
+            ));
+        }
+        let ours = Kind::ALL.into_iter().filter(|one| group_versions(*one).0 == group).map(Kind::name);
+        let ours: Vec<_> = ours.collect();
+        return Some(("kind", format!("{api_version} has no {kind}; read are {}", ours.join(", "))));
+    }
+    let meant = UNMISTAKABLE.into_iter().find(|one| one.name() == kind)?;
+    let (wanted, versions) = group_versions(meant);
+    Some((
+        "apiVersion",
+        format!("{kind} is of another group than {group}; write {}", full(wanted, versions[0])),
+    ))
 }
 
 fn prefixed(group: &str, versions: &[&str]) -> String {
@@ -121,4 +194,66 @@ pub(crate) fn is_dns_name(text: &str) -> bool {
             && bytes.last().is_some_and(|b| inner(*b))
     };
     text.len() <= 253 && text.split('.').all(element)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(api_version: &str, kind: &str) -> String {
+        let text = format!("apiVersion: {api_version}\nkind: {kind}\nmetadata: {{name: a}}\n");
+        match identify(&crate::yaml::read(&text).unwrap()[0]) {
+            Ok(Identity::Known(key)) => key.to_string(),
+            Ok(Identity::Other(other)) => format!("other {other}"),
+            Ok(Identity::List) => "list".to_owned(),
+            Err(problem) => format!("{}: {}", problem.path, problem.message),
+        }
+    }
+
+    #[test]
+    fn what_is_meant_for_us_is_never_ignored() {
+        for (api_version, kind, wanted) in [
+            (
+                "gateway.networking.k8s.io/v1",
+                "HTTPRuote",
+                "kind: gateway.networking.k8s.io/v1 has no HTTPRuote",
+            ),
+            (
+                "gateway.networking.k8s.io",
+                "HTTPRoute",
+                "apiVersion: gateway.networking.k8s.io is a group without",
+            ),
+            ("v1", "Gateway", "apiVersion: v1 has no Gateway; write gateway.networking.k8s.io/v1"),
+            ("v1", "Servce", "kind: v1 has no Servce; read are"),
+            (
+                "gateway.networking.k8s.io/v1",
+                "Service",
+                "apiVersion: gateway.networking.k8s.io/v1 has no Service; write v1",
+            ),
+            ("gateway.networking.k8s.oi/v1", "HTTPRoute", "apiVersion: HTTPRoute is of another group than"),
+            (
+                "gatehouse.dev/v1alpha1",
+                "GatewayParameter",
+                "kind: gatehouse.dev/v1alpha1 has no GatewayParameter",
+            ),
+            ("discovery.k8s.io/v1", "EndpointSlize", "kind: discovery.k8s.io/v1 has no EndpointSlize"),
+        ] {
+            let said = said(api_version, kind);
+            assert!(said.starts_with(wanted), "{api_version} {kind}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_is_others_is_ignored() {
+        for (api_version, kind) in [
+            ("apps/v1", "Deployment"),
+            ("v1", "ConfigMap"),
+            ("gateway.networking.k8s.io/v1", "GRPCRoute"),
+            ("networking.istio.io/v1", "Gateway"),
+            ("serving.knative.dev/v1", "Service"),
+            ("gateway.networking.x-k8s.io/v1alpha1", "XBackend"),
+        ] {
+            assert_eq!(said(api_version, kind), format!("other {api_version} {kind}"));
+        }
+    }
 }
