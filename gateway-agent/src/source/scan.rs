@@ -45,19 +45,32 @@ pub(super) fn scan(root: &Path) -> io::Result<Scan> {
     let mut scan = Scan::default();
     let entries = fs::read_dir(root)?;
     let mut seen = BTreeSet::from([identity(&fs::metadata(root)?)]);
-    walk(entries, 0, &mut seen, &mut scan);
+    walk(root, entries, 0, &mut seen, &mut scan);
     Ok(scan)
 }
 
-fn walk(entries: fs::ReadDir, depth: usize, seen: &mut BTreeSet<(u64, u64)>, scan: &mut Scan) {
-    for entry in entries.flatten() {
-        let path = entry.path();
+fn walk(
+    directory: &Path,
+    entries: fs::ReadDir,
+    depth: usize,
+    seen: &mut BTreeSet<(u64, u64)>,
+    scan: &mut Scan,
+) {
+    for entry in entries {
+        let path = match entry {
+            Ok(entry) => entry.path(),
+            Err(error) => {
+                scan.errors.push((directory.to_owned(), error));
+                return;
+            }
+        };
         if is_hidden(&path) {
             continue;
         }
         let metadata = match fs::metadata(&path) {
             Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            // Gone since it was listed; a link is there whose end is not, such as one into what is not mounted.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_link(&path) => continue,
             Err(error) => {
                 scan.errors.push((path, error));
                 continue;
@@ -67,12 +80,16 @@ fn walk(entries: fs::ReadDir, depth: usize, seen: &mut BTreeSet<(u64, u64)>, sca
             scan.files.insert(path, Stamp::from(&metadata));
         } else if metadata.is_dir() && depth < MAX_DEPTH && seen.insert(identity(&metadata)) {
             match fs::read_dir(&path) {
-                Ok(entries) => walk(entries, depth + 1, seen, scan),
+                Ok(entries) => walk(&path, entries, depth + 1, seen, scan),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => scan.errors.push((path, error)),
             }
         }
     }
+}
+
+fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
 }
 
 pub(super) fn identity(metadata: &Metadata) -> (u64, u64) {
