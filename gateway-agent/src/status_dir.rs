@@ -15,7 +15,10 @@ use crate::objects_file::Objects;
 
 /// The first line of a file that is ours to replace and remove.
 const MARK: &str = "# Written by gateway-agent; changes are lost.\n";
+/// Beside the file that it becomes; no object's name begins so.
 const TEMPORARY: &str = ".tmp";
+/// The longest name of a file (`NAME_MAX` of limits.h). A DNS name may have 253 bytes.
+const LONGEST_NAME: usize = 255;
 
 /// The directory, and what it holds of ours.
 #[derive(Debug)]
@@ -141,7 +144,21 @@ fn place(key: &ObjectKey) -> PathBuf {
     if !key.name.namespace.is_empty() {
         path.push(&key.name.namespace);
     }
-    path.join(format!("{}.yaml", key.name.name))
+    path.join(file_name(&key.name.name))
+}
+
+/// A name that is too long for a file is cut, and told from others that begin alike by a hash.
+fn file_name(name: &str) -> String {
+    const SUFFIX: &str = ".yaml";
+    if name.len() + SUFFIX.len() <= LONGEST_NAME {
+        return format!("{name}{SUFFIX}");
+    }
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    // No object's name has an underscore.
+    let end = format!("_{hash:016x}{SUFFIX}");
+    format!("{}{end}", &name[..LONGEST_NAME - end.len()])
 }
 
 fn render(object: &ObjectStatus) -> anyhow::Result<String> {
@@ -171,8 +188,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(TEMPORARY);
+    let temporary = path.with_file_name(TEMPORARY);
     fs::write(&temporary, text)?;
     fs::rename(&temporary, path)
 }
@@ -185,7 +201,7 @@ fn find(dir: &Path, depth: usize, found: &mut BTreeMap<PathBuf, String>) -> io::
         let kind = entry.file_type()?;
         if kind.is_dir() && depth < 2 {
             find(&path, depth + 1, found)?;
-        } else if kind.is_file() && depth > 0 && path.extension().is_some_and(|e| e == "yaml" || e == "tmp") {
+        } else if kind.is_file() && depth > 0 && is_named_as_ours(&path) {
             let Ok(text) = fs::read_to_string(&path) else { continue };
             if text.starts_with(MARK) {
                 found.insert(path, text);
@@ -193,6 +209,10 @@ fn find(dir: &Path, depth: usize, found: &mut BTreeMap<PathBuf, String>) -> io::
         }
     }
     Ok(())
+}
+
+fn is_named_as_ours(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml") || path.ends_with(TEMPORARY)
 }
 
 #[cfg(test)]
@@ -306,6 +326,23 @@ mod tests {
         write(&mut status, &objects).unwrap();
         write(&mut status, &Objects::new()).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "a: 2\n");
+    }
+
+    #[test]
+    fn every_name_of_an_object_is_one_of_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut status = StatusDir::open(dir.path()).unwrap();
+        let names = [format!("{}a", "x".repeat(252)), format!("{}b", "x".repeat(252)), "x".repeat(250)];
+        let objects = names.each_ref().map(|name| object(Kind::HttpRoute, "a", name, "True"));
+        write(&mut status, &Objects::from(objects)).unwrap();
+        let found = files(dir.path());
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found.contains(&format!("httproute/a/{}.yaml", names[2])), "{found:?}");
+        // What a killed agent left.
+        fs::write(dir.path().join("httproute/a").join(TEMPORARY), MARK).unwrap();
+        let mut status = StatusDir::open(dir.path()).unwrap();
+        status.write(&BTreeSet::new(), &Objects::new()).unwrap();
+        assert_eq!(files(dir.path()), [""; 0]);
     }
 
     #[test]
