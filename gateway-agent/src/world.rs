@@ -168,7 +168,7 @@ where
     }
 }
 
-/// A source without status (files) does not take away what was written.
+/// A source without status (files) does not take away what was written, unless it went back to what was before.
 fn put_keeping_status<T>(table: &mut Table<T>, mut object: T) -> Option<NsName>
 where
     T: kube::Resource + HasStatus + PartialEq,
@@ -176,6 +176,7 @@ where
 {
     if object.status().is_none()
         && let Some(old) = table.get(&name_of(&object))
+        && object.meta().generation >= old.meta().generation
     {
         *object.status_mut() = old.status().cloned();
     }
