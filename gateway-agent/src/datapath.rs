@@ -82,6 +82,8 @@ pub enum Error {
          or let the agent mount it with --mount-bpffs"
     )]
     NoBpffs { path: PathBuf },
+    #[error("{path} is where a file system is mounted, which others use too: name a directory below it, as {path}/gatehouse")]
+    PinsOfAll { path: PathBuf },
     #[error("this kernel has no sk_lookup programs (5.9 and later do; CONFIG_NET and CONFIG_BPF_SYSCALL)")]
     NoSkLookup,
     #[error("load the eBPF object: {source}")]

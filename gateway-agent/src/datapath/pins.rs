@@ -69,11 +69,11 @@ impl Pins {
         Ok(())
     }
 
-    /// Directories of other versions, and those set aside.
+    /// Directories of other versions, and those set aside. What else lies there is not ours.
     pub(super) fn older(&self) -> Vec<PathBuf> {
-        let mut dirs = subdirectories(&self.root);
-        dirs.retain(|dir| *dir != self.current());
-        dirs
+        let names = names_in(&self.root).into_iter().filter(|name| is_version(name));
+        let dirs = names.map(|name| self.root.join(name));
+        dirs.filter(|dir| *dir != self.current() && dir.is_dir()).collect()
     }
 
     /// Removes the directories of other versions: their programs detach, their maps end.
@@ -92,10 +92,15 @@ impl Pins {
     /// Removes every pin: traffic to VIPs is no longer taken. For uninstallation only.
     pub fn remove_all(&self) -> Result<(), Error> {
         self.remove_older()?;
-        for dir in [self.links(), self.maps(), self.current(), self.root.clone()] {
+        for dir in [self.links(), self.maps(), self.current()] {
             remove_directory(&dir)?;
         }
-        Ok(())
+        match fs::remove_dir(&self.root) {
+            Err(e) if !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
+                Err(Error::io("rmdir", &self.root, e))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The first pinned map whose layout is not the ABI's: name, what is there, what is wanted.
@@ -122,6 +127,9 @@ impl Pins {
     }
 
     fn require_bpffs(&self, mount: bool) -> Result<(), Error> {
+        if is_mount_point(&self.root) {
+            return Err(Error::PinsOfAll { path: self.root.clone() });
+        }
         let on = self.root.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
         if is_bpffs(on)? {
             return Ok(());
@@ -133,6 +141,13 @@ impl Pins {
         rustix::mount::mount("bpf", point, "bpf", rustix::mount::MountFlags::empty(), c"mode=0700")
             .map_err(|e| Error::io("mount bpffs", point, e.into()))
     }
+}
+
+/// Whether a file system begins there.
+fn is_mount_point(path: &Path) -> bool {
+    let device = |path: &Path| rustix::fs::stat(path).ok().map(|stat| stat.st_dev);
+    let above = path.parent().and_then(device);
+    above.is_some() && device(path).is_some_and(|own| Some(own) != above)
 }
 
 /// Whether the path lies on a BPF file system.
@@ -153,8 +168,14 @@ pub(super) fn names_in(dir: &Path) -> Vec<String> {
     names
 }
 
-fn subdirectories(root: &Path) -> Vec<PathBuf> {
-    names_in(root).into_iter().map(|name| root.join(name)).filter(|path| path.is_dir()).collect()
+/// Whether a directory has a name that we give: `v1`, or `v1-old2` when it was set aside.
+fn is_version(name: &str) -> bool {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let Some(version) = name.strip_prefix('v') else { return false };
+    match version.split_once("-old") {
+        Some((version, copy)) => number(version) && number(copy),
+        None => number(version),
+    }
 }
 
 /// Removes a directory and the pins in it; a missing one is fine.
@@ -183,5 +204,25 @@ mod tests {
         let error = pins.prepare(false).unwrap_err().to_string();
         assert!(error.contains("mount -t bpf bpf"), "{error}");
         assert!(!pins.exist());
+    }
+
+    #[test]
+    fn a_mount_point_is_not_ours_alone() {
+        let error = Pins::at("/proc").prepare(false).unwrap_err().to_string();
+        assert!(error.contains("/proc/gatehouse"), "{error}");
+    }
+
+    #[test]
+    fn only_directories_with_our_names_are_of_other_versions() {
+        let dir = tempfile::tempdir().unwrap();
+        let current = format!("v{ABI_VERSION}");
+        for name in ["v0", "v0-old1", "tc", "v", "v2x", "v1-old", "cilium", &current] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        let pins = Pins::at(dir.path());
+        assert_eq!(pins.older(), ["v0", "v0-old1"].map(|name| dir.path().join(name)));
+        fs::write(dir.path().join("pin"), "").unwrap();
+        pins.remove_all().unwrap();
+        assert_eq!(names_in(dir.path()), ["cilium", "pin", "tc", "v", "v1-old", "v2x"]);
     }
 }
