@@ -13,13 +13,14 @@ use aya::pin::PinError;
 use aya::programs::ProgramError;
 use aya::programs::links::LinkError;
 use aya::{Ebpf, EbpfError};
-use gateway_common::abi::{Addr, PortKey};
+use gateway_common::abi::{Addr, Denied, PortKey};
 use gateway_common::ir::SocketId;
 use ipnet::IpNet;
 
 use crate::desired::{self, VipPort};
 use crate::device::Device;
 
+mod deny;
 pub mod facts;
 pub mod features;
 mod layout;
@@ -180,6 +181,8 @@ pub struct Datapath {
     features: Features,
     tc: TcKind,
     xdp: Option<XdpKind>,
+    /// What the deny list is to hold.
+    deny: BTreeMap<IpNet, Denied>,
     /// Cookies of the sockets that this process put into slots.
     slots: BTreeMap<u32, u64>,
     /// Index and name of the devices that carry our programs.
@@ -216,6 +219,7 @@ impl Datapath {
             features,
             tc,
             xdp: config.xdp,
+            deny: BTreeMap::new(),
             slots: BTreeMap::new(),
             devices: BTreeMap::new(),
             settled: false,
@@ -379,19 +383,6 @@ impl Datapath {
         let tc = links::tc_pins(&self.pins).into_iter().map(|(index, _)| index);
         let xdp = links::xdp_pins(&self.pins).into_iter().map(|(index, ..)| index);
         tc.chain(xdp).chain(self.devices.keys().copied()).collect()
-    }
-
-    /// Makes XDP drop these prefixes and no others.
-    pub fn set_deny(&mut self, wanted: &BTreeSet<IpNet>) -> Result<(), Error> {
-        let wanted: BTreeSet<IpNet> = wanted.iter().map(IpNet::trunc).collect();
-        let there = self.maps.deny()?;
-        for net in wanted.difference(&there) {
-            self.maps.put_deny(*net)?;
-        }
-        for net in there.difference(&wanted) {
-            self.maps.remove_deny(*net)?;
-        }
-        Ok(())
     }
 }
 

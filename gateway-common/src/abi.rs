@@ -13,7 +13,7 @@ pub mod port;
 pub mod reason;
 pub mod vip;
 
-pub use addr::{Addr, Denied, DenyKey};
+pub use addr::{ALLOWED, Addr, DENIED, Denied, DenyKey};
 pub use counters::PortCounters;
 pub use port::{Port, PortKey, Proto};
 pub use reason::Reason;

@@ -10,7 +10,7 @@ use aya_ebpf::helpers::bpf_map_lookup_elem;
 use aya_ebpf::macros::btf_map;
 use aya_ebpf::programs::SkLookupContext;
 use gateway_common::abi::limits::{MAX_DENY, MAX_PORTS, MAX_SOCKETS, MAX_VIPS};
-use gateway_common::abi::{Addr, Denied, DenyKey, Port, PortCounters, PortKey, Reason, Vip};
+use gateway_common::abi::{Addr, DENIED, Denied, DenyKey, Port, PortCounters, PortKey, Reason, Vip};
 
 use crate::helpers::Socket;
 use crate::parse::Words;
@@ -132,7 +132,7 @@ fn set_probing(value: u32) {
 
 #[inline(always)]
 pub(crate) fn is_denied(address: Words) -> bool {
-    DENY.get(&Key::new(128, AlignedAddr(address).as_key().0)).is_some()
+    DENY.get(&Key::new(128, AlignedAddr(address).as_key().0)).is_some_and(|&value| value == DENIED)
 }
 
 #[inline(always)]

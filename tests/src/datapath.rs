@@ -75,10 +75,11 @@ impl Datapath {
         sockets.set(slot, socket, 0).context("set in SOCKS")
     }
 
-    pub fn deny(&mut self, address: IpAddr, prefix: u32) -> Result<()> {
+    /// Puts a prefix into the deny list with a value of `abi`.
+    pub fn deny(&mut self, address: IpAddr, prefix: u32, value: Denied) -> Result<()> {
         let mut deny: LpmTrie<_, [u8; 16], Denied> = self.map(names::DENY)?;
         let prefix = if address.is_ipv4() { prefix + 96 } else { prefix };
-        deny.insert(&Key::new(prefix, Addr::from_ip(address).0), 1, 0).context("insert into DENY")
+        deny.insert(&Key::new(prefix, Addr::from_ip(address).0), value, 0).context("insert into DENY")
     }
 
     /// The reasons that were counted, over all CPUs.

@@ -171,6 +171,9 @@ impl Check {
         let mut nets = Vec::with_capacity(texts.len());
         for text in texts {
             match text.trim().parse::<IpNet>() {
+                Ok(IpNet::V6(net)) if net.network().to_ipv4_mapped().is_some() && net.prefix_len() >= 96 => {
+                    self.problem(setting, format!("{text:?} is of IPv4 addresses; write it as a prefix of IPv4"));
+                }
                 Ok(net) => nets.push(net.trunc()),
                 Err(_) => self.problem(
                     setting,

@@ -1,7 +1,6 @@
 //! The pinned maps as typed handles: reading what is there, applying one planned write.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 
 use aya::maps::lpm_trie::Key;
@@ -9,9 +8,10 @@ use aya::maps::{HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuVal
 use aya::util::nr_cpus;
 use gateway_common::abi::names::{DENY, PORT_STATS, PORTS, REASONS, SOCKS, VIPS};
 use gateway_common::abi::{Addr, Denied, DenyKey, Port, PortCounters, PortKey, Reason, Vip};
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 
 use super::Error;
+use super::deny::{key_of, net_of};
 use super::pins::Pins;
 
 /// A write succeeds only where nothing is.
@@ -62,14 +62,15 @@ impl Maps {
         Reason::ALL.into_iter().map(sum).collect()
     }
 
-    pub fn deny(&self) -> Result<BTreeSet<IpNet>, Error> {
-        let keys: Result<Vec<_>, _> = self.deny.keys().collect();
-        let keys = keys.map_err(|e| Error::map("read", DENY, e))?;
-        Ok(keys.into_iter().filter_map(|key| net_of(key.prefix_len(), key.data())).collect())
+    pub fn deny(&self) -> Result<BTreeMap<IpNet, Denied>, Error> {
+        let entries: Result<Vec<_>, _> = self.deny.iter().collect();
+        let entries = entries.map_err(|e| Error::map("read", DENY, e))?;
+        let net = |(key, value): (Key<DenyKey>, Denied)| Some((net_of(key.prefix_len(), key.data())?, value));
+        Ok(entries.into_iter().filter_map(net).collect())
     }
 
-    pub(super) fn put_deny(&mut self, net: IpNet) -> Result<(), Error> {
-        self.deny.insert(&key_of(net), 1, 0).map_err(|e| Error::map("write", DENY, e))
+    pub(super) fn put_deny(&mut self, net: IpNet, value: Denied) -> Result<(), Error> {
+        self.deny.insert(&key_of(net), value, 0).map_err(|e| Error::map("write", DENY, e))
     }
 
     pub(super) fn remove_deny(&mut self, net: IpNet) -> Result<(), Error> {
@@ -136,36 +137,5 @@ fn missing_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
             Ok(())
         }
         other => other,
-    }
-}
-
-fn key_of(net: IpNet) -> Key<DenyKey> {
-    let length = match net {
-        IpNet::V4(v4) => u32::from(v4.prefix_len()) + 96,
-        IpNet::V6(v6) => u32::from(v6.prefix_len()),
-    };
-    Key::new(length, Addr::from_ip(net.network()).0)
-}
-
-fn net_of(length: u32, data: DenyKey) -> Option<IpNet> {
-    let length = u8::try_from(length).ok()?;
-    match Addr(data).to_ip() {
-        IpAddr::V4(v4) if length >= 96 => Ipv4Net::new(v4, length - 96).ok().map(IpNet::V4),
-        IpAddr::V4(v4) => Ipv6Net::new(v4.to_ipv6_mapped(), length).ok().map(IpNet::V6),
-        IpAddr::V6(v6) => Ipv6Net::new(v6, length).ok().map(IpNet::V6),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn deny_keys_come_back_as_the_same_prefix() {
-        for net in ["198.51.100.0/24", "0.0.0.0/0", "192.0.2.1/32", "2001:db8::/32", "::/0"] {
-            let net: IpNet = net.parse().unwrap();
-            let key = key_of(net);
-            assert_eq!(net_of(key.prefix_len(), key.data()), Some(net));
-        }
     }
 }

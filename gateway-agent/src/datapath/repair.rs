@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 
-use gateway_common::abi::names::{PINNED_MAPS, PROGRAM_LOOKUP, SOCKS};
+use gateway_common::abi::names::{DENY, PINNED_MAPS, PROGRAM_LOOKUP, SOCKS};
 
 use super::sockets::{Group, Sockets};
 use super::{Datapath, Error, TcKind, links};
@@ -18,6 +18,10 @@ impl Datapath {
             missing.push(format!("program {PROGRAM_LOOKUP}"));
         }
         missing.extend(self.missing_links());
+        let denied = self.restore_deny()?;
+        if denied > 0 {
+            missing.push(format!("{denied} entries of {DENY}"));
+        }
         if missing.is_empty() {
             return Ok(());
         }

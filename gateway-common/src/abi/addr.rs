@@ -46,8 +46,11 @@ impl From<Ipv4Addr> for Addr {
 
 /// The data part of a deny-list entry; the LPM trie puts the prefix length (0..=128, IPv4 + 96) before it.
 pub type DenyKey = [u8; 16];
-/// The value of a deny-list entry; being there is what counts.
+/// The value of a deny-list entry: [`DENIED`] or [`ALLOWED`].
 pub type Denied = u32;
+pub const DENIED: Denied = 1;
+/// An exception to a shorter prefix.
+pub const ALLOWED: Denied = 0;
 
 const _: () = assert!(size_of::<Addr>() == 16 && align_of::<Addr>() == 1);
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use gatehouse_tests::packet::{ACK, SYN, ethernet};
 use gatehouse_tests::topology::{CLIENT_V4, CLIENT_V6, NODE_V4, NODE_V6};
-use gateway_common::abi::Reason;
+use gateway_common::abi::{ALLOWED, DENIED, Reason};
 
 use crate::run::{Bench, CLOSED, DNS, HTTPS, Hook, VIPS, XDP_DROP, XDP_PASS, tcp, tcp_with, udp};
 
@@ -38,8 +38,8 @@ fn connections_outlive_their_listener() {
 #[test]
 fn denied_sources_reach_no_vip_but_the_node() {
     let mut bench = Bench::new();
-    bench.datapath().deny("192.0.2.0".parse().unwrap(), 24).unwrap();
-    bench.datapath().deny(CLIENT_V6, 128).unwrap();
+    bench.datapath().deny("192.0.2.0".parse().unwrap(), 24, DENIED).unwrap();
+    bench.datapath().deny(CLIENT_V6, 128, DENIED).unwrap();
     for (address, _) in VIPS {
         for frame in [tcp(address, HTTPS), udp(address, DNS), udp(address, DNS).fragment(9, false)] {
             bench.check(XDP, &frame.bytes(), XDP_DROP, Some(Reason::Denied), 0);
@@ -53,13 +53,24 @@ fn denied_sources_reach_no_vip_but_the_node() {
 #[test]
 fn a_prefix_denies_its_own_family_only() {
     let mut bench = Bench::new();
-    bench.datapath().deny("0.0.0.0".parse().unwrap(), 0).unwrap();
+    bench.datapath().deny("0.0.0.0".parse().unwrap(), 0, DENIED).unwrap();
     bench.check(XDP, &tcp(VIPS[0].0, HTTPS).bytes(), XDP_DROP, Some(Reason::Denied), 0);
     bench.check(XDP, &tcp(VIPS[1].0, HTTPS).bytes(), XDP_PASS, None, 0);
     let mut bench = Bench::new();
     let neighbour = if let std::net::IpAddr::V4(v4) = CLIENT_V4 { u32::from(v4) ^ 1 } else { 0 };
-    bench.datapath().deny(std::net::Ipv4Addr::from(neighbour).into(), 32).unwrap();
+    bench.datapath().deny(std::net::Ipv4Addr::from(neighbour).into(), 32, DENIED).unwrap();
     bench.check(XDP, &tcp(VIPS[0].0, HTTPS).bytes(), XDP_PASS, None, 0);
+}
+
+#[test]
+fn an_exception_holds_against_a_shorter_prefix() {
+    let mut bench = Bench::new();
+    bench.datapath().deny(std::net::Ipv6Addr::UNSPECIFIED.into(), 0, DENIED).unwrap();
+    bench.datapath().deny(std::net::Ipv4Addr::UNSPECIFIED.into(), 0, ALLOWED).unwrap();
+    bench.check(XDP, &tcp(VIPS[0].0, HTTPS).bytes(), XDP_PASS, None, 0);
+    bench.check(XDP, &tcp(VIPS[1].0, HTTPS).bytes(), XDP_DROP, Some(Reason::Denied), 0);
+    bench.datapath().deny(CLIENT_V4, 32, DENIED).unwrap();
+    bench.check(XDP, &tcp(VIPS[0].0, HTTPS).bytes(), XDP_DROP, Some(Reason::Denied), 0);
 }
 
 #[test]
