@@ -13,13 +13,14 @@ use aya::pin::PinError;
 use aya::programs::ProgramError;
 use aya::programs::links::LinkError;
 use aya::{Ebpf, EbpfError};
+use gateway_common::abi::names::PROGRAMS;
 use gateway_common::abi::{Addr, Denied, PortKey};
 use gateway_common::ir::SocketId;
 use ipnet::IpNet;
 
 use crate::desired::{self, VipPort};
-use crate::device::Device;
 
+mod attach;
 mod deny;
 pub mod facts;
 pub mod features;
@@ -38,6 +39,8 @@ pub mod sockets;
 mod syscall;
 pub mod view;
 
+use attach::Carrier;
+pub use attach::uninstall;
 pub use features::Features;
 pub use layout::Layout;
 pub use links::{TcKind, XdpKind};
@@ -83,7 +86,9 @@ pub enum Error {
          or let the agent mount it with --mount-bpffs"
     )]
     NoBpffs { path: PathBuf },
-    #[error("{path} is where a file system is mounted, which others use too: name a directory below it, as {path}/gatehouse")]
+    #[error(
+        "{path} is where a file system is mounted, which others use too: name a directory below it, as {path}/gatehouse"
+    )]
     PinsOfAll { path: PathBuf },
     #[error("this kernel has no sk_lookup programs (5.9 and later do; CONFIG_NET and CONFIG_BPF_SYSCALL)")]
     NoSkLookup,
@@ -185,8 +190,8 @@ pub struct Datapath {
     deny: BTreeMap<IpNet, Denied>,
     /// Cookies of the sockets that this process put into slots.
     slots: BTreeMap<u32, u64>,
-    /// Index and name of the devices that carry our programs.
-    devices: BTreeMap<u32, String>,
+    /// By index.
+    devices: BTreeMap<u32, Carrier>,
     settled: bool,
     mount_bpffs: bool,
     logger: Option<logger::Logger>,
@@ -211,6 +216,9 @@ impl Datapath {
         let logger = logger::Logger::start(&mut ebpf, config.log_level);
         links::replace_pinned(&mut ebpf, &pins)?;
         links::attach_lookup(&mut ebpf, &pins)?;
+        for name in PROGRAMS {
+            links::pin_program(&mut ebpf, &pins, name)?;
+        }
         let tc = config.tc.unwrap_or(if features.tcx { TcKind::Tcx } else { TcKind::Netlink });
         let mut datapath = Self {
             pins,
@@ -316,73 +324,6 @@ impl Datapath {
                 Op::ResetCounter { .. } | Op::ClearSocket { .. } => {}
             }
         }
-    }
-
-    /// Makes the programs run on these devices and on no others. Problems by device name.
-    pub fn set_devices<'a>(
-        &mut self,
-        wanted: impl IntoIterator<Item = &'a Device>,
-    ) -> BTreeMap<String, String> {
-        let wanted: BTreeMap<u32, &str> =
-            wanted.into_iter().map(|device| (device.index, device.name.as_str())).collect();
-        let mut problems = BTreeMap::new();
-        if !self.settled {
-            self.clear_filters(&wanted);
-        }
-        for (index, name) in &wanted {
-            if let Err(error) = self.attach(*index, name) {
-                problems.insert((*name).to_owned(), error.with_causes());
-            } else if self.devices.insert(*index, (*name).to_owned()).as_deref() != Some(*name) {
-                tracing::info!(device = name, tc = ?self.tc, xdp = ?self.xdp, "attached");
-            }
-        }
-        let gone: BTreeSet<u32> =
-            self.attached().into_iter().filter(|index| !wanted.contains_key(index)).collect();
-        for index in gone {
-            let name = self.devices.remove(&index);
-            let label = name.clone().unwrap_or_else(|| format!("index {index}"));
-            match self.detach(index, name.as_deref()) {
-                Ok(()) => tracing::info!(device = label, "detached"),
-                Err(error) => drop(problems.insert(label, error.with_causes())),
-            }
-        }
-        self.settled = true;
-        problems
-    }
-
-    /// Filters have no pins: those that a predecessor left on devices that are not wanted any more, or that TCX links take
-    /// the place of, are found by looking everywhere once.
-    fn clear_filters(&self, wanted: &BTreeMap<u32, &str>) {
-        for name in pins::names_in("/sys/class/net".as_ref()) {
-            let keep = self.tc == TcKind::Netlink && wanted.values().any(|wanted| *wanted == name);
-            if let Some(error) = (!keep).then(|| links::detach_netlink(&name)).and_then(Result::err) {
-                tracing::debug!(device = name, %error, "filters of the device not listed");
-            }
-        }
-    }
-
-    fn attach(&mut self, index: u32, name: &str) -> Result<(), Error> {
-        links::ensure_tc(&mut self.ebpf, &self.pins, name, index, self.tc)?;
-        if self.tc == TcKind::Netlink {
-            links::detach_tc(&self.pins, index)?;
-        }
-        links::ensure_xdp(&mut self.ebpf, &self.pins, index, self.xdp)
-    }
-
-    fn detach(&mut self, index: u32, name: Option<&str>) -> Result<(), Error> {
-        links::detach_tc(&self.pins, index)?;
-        links::ensure_xdp(&mut self.ebpf, &self.pins, index, None)?;
-        match name {
-            Some(name) if self.tc == TcKind::Netlink => links::detach_netlink(name),
-            _ => Ok(()),
-        }
-    }
-
-    /// Indexes of all devices with a link of ours, of a predecessor's too.
-    fn attached(&self) -> BTreeSet<u32> {
-        let tc = links::tc_pins(&self.pins).into_iter().map(|(index, _)| index);
-        let xdp = links::xdp_pins(&self.pins).into_iter().map(|(index, ..)| index);
-        tc.chain(xdp).chain(self.devices.keys().copied()).collect()
     }
 }
 

@@ -11,6 +11,8 @@ pub struct Device {
     /// The kernel's kind (`veth`, `bond`, `vlan`, `bridge`, …); empty for a physical device.
     pub kind: String,
     pub loopback: bool,
+    /// Its packets begin with an Ethernet header, which our programs read; those of tunnels like WireGuard do not.
+    pub ethernet: bool,
     pub up: bool,
     pub carrier: bool,
     pub mtu: u32,
@@ -87,9 +89,15 @@ impl Globs {
         chosen
     }
 
+    /// Devices that were named, not merely matched, although no program of ours can run there.
+    pub fn unfit<'a>(&self, devices: &'a [Device]) -> impl Iterator<Item = &'a Device> {
+        let fits = |device: &&Device| !device.ethernet && self.include.contains(&device.name);
+        devices.iter().filter(fits)
+    }
+
     fn takes(&self, device: &Device) -> bool {
         let named = |globs: &[String]| globs.iter().any(|glob| matches(glob, &device.name));
-        if device.loopback || named(&self.exclude) {
+        if device.loopback || !device.ethernet || named(&self.exclude) {
             return false;
         }
         if self.include.is_empty() { by_default(device) } else { named(&self.include) }
@@ -157,6 +165,7 @@ mod tests {
             name: name.into(),
             kind: kind.into(),
             up: true,
+            ethernet: true,
             addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
             ..Device::default()
         }
@@ -183,6 +192,8 @@ mod tests {
             device("docker0", "bridge", &["172.17.0.1"]),
             device("flannel.1", "vxlan", &["10.42.0.0"]),
             device("wg0", "wireguard", &["10.8.0.1"]),
+            Device { ethernet: false, ..device("tun0", "tun", &["10.8.1.1"]) },
+            Device { ethernet: false, default_route: true, ..device("ppp0", "ppp", &["10.8.2.1"]) },
         ];
         assert_eq!(chosen(&Globs::default(), &node), ["bond0", "bond0.100", "br0", "eth0", "uplink"]);
     }
@@ -214,6 +225,15 @@ mod tests {
         };
         assert_eq!(chosen(&globs(&["*"], &["eth1"]), &node), ["cni0", "eth0"]);
         assert_eq!(chosen(&globs(&["eth?"], &[]), &node), ["eth0", "eth1"]);
+        let tunnel = [Device { ethernet: false, ..device("wg0", "wireguard", &["10.8.0.1"]) }];
+        for (include, unfit) in [("wg0", 1), ("*", 0)] {
+            let globs = globs(&[include], &[]);
+            assert_eq!(
+                (chosen(&globs, &tunnel).len(), globs.unfit(&tunnel).count()),
+                (0, unfit),
+                "{include}"
+            );
+        }
         assert_eq!(chosen(&globs(&[], &["eth*"]), &node), Vec::<String>::new());
     }
 

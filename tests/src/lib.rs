@@ -8,6 +8,7 @@ pub mod datapath;
 pub mod echo;
 pub mod fake_agent;
 pub mod load;
+pub mod matrix;
 pub mod netns;
 pub mod node;
 pub mod objects;

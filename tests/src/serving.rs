@@ -22,7 +22,7 @@ use crate::netns::Netns;
 /// Members of each group of sockets.
 const WORKERS: usize = 2;
 /// Long enough for a loaded machine; a connection that is lost costs it once.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Who a connection or datagram came from and went to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -174,15 +174,22 @@ pub fn connect(vip: SocketAddr) -> Result<Seen> {
 
 /// One datagram and its answer.
 pub fn exchange(vip: SocketAddr) -> Result<Seen> {
+    let (client, answer) = datagram(vip)?;
+    parse(std::str::from_utf8(&answer)?, client)
+}
+
+/// One datagram: the address that it was sent from, and its answer.
+pub fn datagram(vip: SocketAddr) -> Result<(SocketAddr, Vec<u8>)> {
     let any: IpAddr = if vip.is_ipv4() { [0; 4].into() } else { [0u16; 8].into() };
     let socket = UdpSocket::bind((any, 0))?;
     // Connected: an answer from another address than the VIP would not arrive.
     socket.connect(vip).context("connect")?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.send(b"?").context("send")?;
-    let mut buffer = [0; 256];
+    let mut buffer = vec![0; 256];
     let length = socket.recv(&mut buffer).context("receive the answer")?;
-    parse(std::str::from_utf8(&buffer[..length])?, socket.local_addr()?)
+    buffer.truncate(length);
+    Ok((socket.local_addr()?, buffer))
 }
 
 fn parse(text: &str, client: SocketAddr) -> Result<Seen> {

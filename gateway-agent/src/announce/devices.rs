@@ -7,8 +7,10 @@ use std::net::IpAddr;
 use futures_util::TryStreamExt;
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::AddressAttribute;
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, LinkXdp};
-use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteType};
+use netlink_packet_route::link::{
+    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
+};
+use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteType};
 use rtnetlink::Handle;
 
 use super::Error;
@@ -69,12 +71,24 @@ async fn default_routes(handle: &Handle) -> Result<BTreeSet<u32>, Error> {
         let mut routes = handle.route().get(request).execute();
         let failed = |source| Error::List { what: "routes", source };
         while let Some(route) = routes.try_next().await.map_err(failed)? {
-            if route.header.destination_prefix_length == 0 && route.header.kind == RouteType::Unicast {
+            if is_default(&route) {
                 found.extend(devices_of(&route));
             }
         }
     }
     Ok(found)
+}
+
+/// Of the main table: in others tunnels and CNIs have default routes of their own.
+fn is_default(route: &RouteMessage) -> bool {
+    const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
+    let header = &route.header;
+    let table = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Table(table) => Some(*table),
+        _ => None,
+    });
+    let main = table.unwrap_or(u32::from(header.table)) == MAIN;
+    main && header.destination_prefix_length == 0 && header.kind == RouteType::Unicast
 }
 
 fn devices_of(route: &RouteMessage) -> Vec<u32> {
@@ -90,6 +104,7 @@ fn device_of(link: &LinkMessage) -> Device {
     let mut device = Device {
         index: link.header.index,
         loopback: link.header.flags.contains(LinkFlags::Loopback),
+        ethernet: link.header.link_layer_type == LinkLayerType::Ether,
         up: link.header.flags.contains(LinkFlags::Up),
         ..Device::default()
     };
@@ -123,4 +138,25 @@ fn xdp_of(parts: &[LinkXdp]) -> Option<u32> {
         }
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_routes_are_of_the_main_table() {
+        let route = |table: u32, length| {
+            let mut route = RouteMessage::default();
+            route.header.kind = RouteType::Unicast;
+            route.header.destination_prefix_length = length;
+            route.header.table = u8::try_from(table).unwrap_or(0);
+            route.attributes.push(RouteAttribute::Table(table));
+            route
+        };
+        assert!(is_default(&route(254, 0)));
+        assert!(!is_default(&route(254, 24)));
+        // Cilium's and wg-quick's.
+        assert!(!is_default(&route(200, 0)) && !is_default(&route(51820, 0)));
+    }
 }

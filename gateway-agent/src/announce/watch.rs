@@ -55,6 +55,10 @@ fn matters(payload: &NetlinkPayload<Message>) -> Option<Changed> {
             if u8::from(route.header.protocol) == PROTOCOL {
                 return Some(Changed::Routes);
             }
+            // That of an address which a VIP had besides: ours is to take its place.
+            if route.header.kind == RouteType::Local {
+                return Some(Changed::Routes);
+            }
             is_default(route).then_some(Changed::Devices)
         }
         // Our IPv6 routes go when it goes down.
@@ -86,11 +90,14 @@ mod tests {
         ours.header.protocol = RouteProtocol::from(PROTOCOL);
         let mut foreign = RouteMessage::default();
         foreign.header.destination_prefix_length = 24;
+        let mut local = foreign.clone();
+        local.header.kind = RouteType::Local;
         let (device, mut lo) = (LinkMessage::default(), LinkMessage::default());
         lo.header.flags = LinkFlags::Loopback;
         for (message, wanted) in [
             (Message::DelRoute(ours), Some(Changed::Routes)),
             (Message::DelRoute(foreign), None),
+            (Message::DelRoute(local), Some(Changed::Routes)),
             (Message::NewLink(lo), Some(Changed::Routes)),
             (Message::NewLink(device), Some(Changed::Devices)),
         ] {

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use super::lock;
 use crate::announce::Announcer;
 use crate::config::Config;
-use crate::datapath::Pins;
+use crate::datapath;
 use crate::source::LAST_GOOD;
 
 /// Proxies get this time beyond their drain deadline.
@@ -18,9 +18,10 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Removes routes, programs and maps, and ends the proxies after they have drained.
 pub async fn cleanup(config: &Config) -> anyhow::Result<()> {
     let lock = if config.runtime_dir.is_dir() { Some(lock::take(&config.runtime_dir).await?) } else { None };
-    let routes = Announcer::open()?.withdraw(&BTreeSet::new()).await?;
+    let announcer = Announcer::open()?;
+    let routes = announcer.withdraw(&BTreeSet::new()).await?;
     tracing::info!(removed = routes.changes, "routes");
-    Pins::at(&config.pin_dir).remove_all()?;
+    datapath::uninstall(&config.pin_dir, &announcer.devices().await?)?;
     tracing::info!(pins = %config.pin_dir.display(), "programs and maps removed");
     let proxies = living(config);
     for pid in &proxies {

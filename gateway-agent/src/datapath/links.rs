@@ -79,6 +79,16 @@ pub(super) fn attach_lookup(ebpf: &mut Ebpf, pins: &Pins) -> Result<(), Error> {
     fs::rename(&next, &path).map_err(|e| Error::io("rename", &next, e))
 }
 
+/// Names a loaded program, for whoever looks; what runs it are the links.
+pub(super) fn pin_program(ebpf: &mut Ebpf, pins: &Pins, name: &'static str) -> Result<(), Error> {
+    let path = pins.program(name);
+    let next = pins.program(&format!("{name}_next"));
+    unpin(&next)?;
+    let program = ebpf.program_mut(name).ok_or(Error::Missing { what: "program", name })?;
+    program.pin(&next).map_err(|e| Error::pin(&next, e))?;
+    fs::rename(&next, &path).map_err(|e| Error::io("rename", &next, e))
+}
+
 /// Whether our `gh_lookup` runs in this network namespace, and will go on to without us.
 pub(super) fn lookup_serves(ebpf: &mut Ebpf, pins: &Pins) -> Result<bool, Error> {
     let info = load::lookup(ebpf)?.info().map_err(|e| Error::program("look at", PROGRAM_LOOKUP, e))?;
@@ -128,6 +138,8 @@ pub(super) fn detach_tc(pins: &Pins, index: u32) -> Result<(), Error> {
 pub(super) fn detach_netlink(device: &str) -> Result<(), Error> {
     match qdisc_detach_program(device, TcAttachType::Ingress, PROGRAM_INGRESS) {
         Err(TcError::IoError(e)) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        // No such device any more.
+        Err(TcError::IoError(e)) if e.raw_os_error() == Some(libc::ENODEV) => Ok(()),
         // No clsact qdisc: EINVAL.
         Err(TcError::NetlinkError(e)) if e.raw_os_error() == Some(libc::EINVAL) => Ok(()),
         other => other.map_err(|e| Error::program("detach", PROGRAM_INGRESS, e.into())),

@@ -7,6 +7,7 @@ use aya::programs::{Program, SchedClassifier, SkLookup, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use gateway_common::abi::names::{
     GLOBAL_ASSIGN_REUSEPORT, GLOBAL_LOG_LEVEL, PINNED_MAPS, PROGRAM_INGRESS, PROGRAM_LOOKUP, PROGRAM_XDP,
+    PROGRAMS,
 };
 
 use super::Error;
@@ -40,7 +41,7 @@ fn try_load(object: &[u8], pins: &Pins, features: &Features, log_level: u8) -> R
     for name in PINNED_MAPS {
         check_layout(pins, name)?;
     }
-    for name in [PROGRAM_INGRESS, PROGRAM_LOOKUP, PROGRAM_XDP] {
+    for name in PROGRAMS {
         let program = ebpf.program_mut(name).ok_or(Error::Missing { what: "program", name })?;
         load_program(program).map_err(|e| Error::program("load", name, e))?;
     }

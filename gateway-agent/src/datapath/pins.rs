@@ -1,4 +1,4 @@
-//! The pins: `ROOT/v<ABI_VERSION>/{maps,links}/…` on a BPF file system.
+//! The pins: `ROOT/v<ABI_VERSION>/{maps,progs,links}/…` on a BPF file system.
 //!
 //! A directory of another ABI version, or one whose maps have another layout, keeps serving beside ours until we serve.
 
@@ -43,6 +43,14 @@ impl Pins {
         self.maps().join(name)
     }
 
+    fn programs(&self) -> PathBuf {
+        self.current().join("progs")
+    }
+
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs().join(name)
+    }
+
     pub fn links(&self) -> PathBuf {
         self.current().join("links")
     }
@@ -63,7 +71,7 @@ impl Pins {
             );
             fs::rename(self.current(), &aside).map_err(|e| Error::io("rename", &self.current(), e))?;
         }
-        for dir in [self.maps(), self.links()] {
+        for dir in [self.maps(), self.programs(), self.links()] {
             fs::create_dir_all(&dir).map_err(|e| Error::io("mkdir", &dir, e))?;
         }
         Ok(())
@@ -81,7 +89,7 @@ impl Pins {
         for dir in self.older() {
             tracing::info!(directory = %dir.display(), "removing pins of another ABI version");
             // Links first: no program may run without its maps being found by an operator.
-            for part in ["links", "maps"] {
+            for part in ["links", "progs", "maps"] {
                 remove_directory(&dir.join(part))?;
             }
             remove_directory(&dir)?;
@@ -92,7 +100,7 @@ impl Pins {
     /// Removes every pin: traffic to VIPs is no longer taken. For uninstallation only.
     pub fn remove_all(&self) -> Result<(), Error> {
         self.remove_older()?;
-        for dir in [self.links(), self.maps(), self.current()] {
+        for dir in [self.links(), self.programs(), self.maps(), self.current()] {
             remove_directory(&dir)?;
         }
         match fs::remove_dir(&self.root) {

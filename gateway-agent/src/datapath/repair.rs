@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 
-use gateway_common::abi::names::{DENY, PINNED_MAPS, PROGRAM_LOOKUP, SOCKS};
+use gateway_common::abi::names::{DENY, PINNED_MAPS, PROGRAM_LOOKUP, PROGRAMS, SOCKS};
 
 use super::sockets::{Group, Sockets};
-use super::{Datapath, Error, TcKind, links};
+use super::{Carrier, Datapath, Error, TcKind, links};
 
 impl Datapath {
     /// Pins the maps and attaches `gh_lookup` where that is gone. Devices follow in [`Self::set_devices`].
@@ -14,8 +14,11 @@ impl Datapath {
         let maps: Vec<_> = PINNED_MAPS.iter().copied().filter(|name| !self.pins.map(name).exists()).collect();
         let lookup = links::lookup_serves(&mut self.ebpf, &self.pins)?;
         let mut missing: Vec<String> = maps.iter().map(|name| format!("map {name}")).collect();
+        let programs = PROGRAMS.into_iter().filter(|name| !self.pins.program(name).exists());
+        let programs: Vec<_> = programs.collect();
+        missing.extend(programs.iter().map(|name| format!("program {name}")));
         if !lookup {
-            missing.push(format!("program {PROGRAM_LOOKUP}"));
+            missing.push(format!("link of {PROGRAM_LOOKUP}"));
         }
         missing.extend(self.missing_links());
         let denied = self.restore_deny()?;
@@ -33,6 +36,9 @@ impl Datapath {
             let path = self.pins.map(name);
             map.pin(&path).map_err(|e| Error::pin(&path, e))?;
         }
+        for name in programs {
+            links::pin_program(&mut self.ebpf, &self.pins, name)?;
+        }
         if lookup { Ok(()) } else { links::attach_lookup(&mut self.ebpf, &self.pins) }
     }
 
@@ -40,14 +46,13 @@ impl Datapath {
     fn missing_links(&self) -> Vec<String> {
         let tc = links::tc_pins(&self.pins);
         let xdp = links::xdp_pins(&self.pins);
-        let lost = |index: &u32| {
+        let lost = |index: &u32, carrier: &Carrier| {
             let tc = self.tc == TcKind::Tcx && tc.iter().all(|(there, _)| there != index);
-            tc || self
-                .xdp
-                .is_some_and(|kind| xdp.iter().all(|(there, of, _)| (*there, *of) != (*index, kind)))
+            let kind = self.xdp.filter(|_| carrier.xdp);
+            tc || kind.is_some_and(|kind| xdp.iter().all(|(there, of, _)| (*there, *of) != (*index, kind)))
         };
-        let devices = self.devices.iter().filter(|(index, _)| lost(index));
-        devices.map(|(_, name)| format!("link of {name}")).collect()
+        let devices = self.devices.iter().filter(|(index, carrier)| lost(index, carrier));
+        devices.map(|(_, carrier)| format!("link of {}", carrier.name)).collect()
     }
 
     /// Puts sockets back into slots that somebody emptied. User space cannot read `SOCKS`, but it can write to an empty

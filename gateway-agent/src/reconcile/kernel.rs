@@ -11,7 +11,7 @@ use crate::announce::Announcer;
 use crate::datapath::Datapath;
 use crate::datapath::sockets::{Group, Sockets};
 use crate::desired::{self, VipPort};
-use crate::device::{self, Globs};
+use crate::device::{self, Device, Globs};
 
 /// What the kernel did not do; the rest is done.
 #[derive(Debug, Default)]
@@ -52,6 +52,7 @@ impl Kernel {
         let mut errors: Vec<String> = self.datapath.repair().err().iter().map(ToString::to_string).collect();
         match self.announcer.devices().await {
             Ok(devices) => {
+                errors.extend(self.devices.unfit(&devices).map(no_ethernet));
                 let problems = self.datapath.set_devices(self.devices.select(&devices));
                 self.addresses = device::addresses(&devices);
                 errors.extend(problems.iter().map(|(device, problem)| format!("device {device}: {problem}")));
@@ -165,6 +166,14 @@ impl Kernel {
         let Some(group) = self.sockets.get(id) else { return Ok(Vec::new()) };
         group.members().map(|member| Ok(Arc::new(member.as_fd().try_clone_to_owned()?))).collect()
     }
+}
+
+fn no_ethernet(device: &Device) -> String {
+    format!(
+        "device {}: its packets have no Ethernet header, so no program of ours runs there; clients behind it are served by \
+         sk_lookup all the same: leave it out of --device",
+        device.name
+    )
 }
 
 impl Outcome {

@@ -13,6 +13,7 @@ pub const PROGRAM_INGRESS: &str = "gh_ingress";
 pub const PROGRAM_LOOKUP: &str = "gh_lookup";
 /// XDP, optional.
 pub const PROGRAM_XDP: &str = "gh_xdp";
+pub const PROGRAMS: [&str; 3] = [PROGRAM_INGRESS, PROGRAM_LOOKUP, PROGRAM_XDP];
 
 /// Maps that are pinned and outlive the agent, in the order they are listed to people.
 pub const PINNED_MAPS: [&str; 6] = [VIPS, PORTS, SOCKS, PORT_STATS, REASONS, DENY];

@@ -7,7 +7,7 @@ use aya::programs::XdpMode;
 use gatehouse_tests::datapath::Options;
 use gatehouse_tests::packet::{Frame, Payload};
 use gatehouse_tests::topology::{CLIENT_V4, CLIENT_V6, NODE_V4, NODE_V6, Uplink};
-use gateway_common::abi::{Port, Proto, Reason};
+use gateway_common::abi::{DENIED, Port, Proto, Reason};
 use socket2::{Domain, Socket, Type};
 
 use crate::node::{
@@ -340,7 +340,7 @@ fn xdp_drops_denied_clients_and_closed_ports() {
         assert_eq!(refusal(&node.topology.client, closed), Some(ErrorKind::TimedOut));
     }
     for client in CLIENT {
-        node.datapath.deny(client, if client.is_ipv4() { 32 } else { 128 }).unwrap();
+        node.datapath.deny(client, if client.is_ipv4() { 32 } else { 128 }, DENIED).unwrap();
     }
     for vip in VIPS {
         let open = SocketAddr::new(vip, HTTPS);
