@@ -11,14 +11,24 @@ use crate::{Action, global, maps};
 #[inline(always)]
 pub(crate) fn try_ingress(ctx: &TcContext) -> Result<Action, Reason> {
     let skb = Skb(ctx);
-    skb.pull();
-    let Some(network) = network(&skb) else { return Ok(Action::Pass) };
+    let Some(network) = network_of(&skb) else { return Ok(Action::Pass) };
     let Some(vip) = maps::vip(network.destination) else { return Ok(Action::Pass) };
     if !skb.is_for_this_host() {
         return Ok(Action::Pass);
     }
+    // Ours: the headers are read in place from here on.
+    skb.pull();
     let Some(segment) = segment(&skb, &network)? else { return Ok(Action::Pass) };
     deliver(&skb, &network, &segment, &vip)
+}
+
+/// Packets of others are left as they are, unless a driver left their addresses in pages.
+#[inline(always)]
+fn network_of(skb: &Skb<'_>) -> Option<Network> {
+    match network(skb) {
+        None if skb.pull() => network(skb),
+        found => found,
+    }
 }
 
 #[inline(always)]

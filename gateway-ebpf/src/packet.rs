@@ -61,15 +61,16 @@ impl Skb<'_> {
         self.0.skb.skb
     }
 
-    /// Brings the headers into linear memory if a driver left them in pages.
+    /// Brings the headers into linear memory if a driver left them in pages; whether there is more of it now.
     #[inline(always)]
-    pub(crate) fn pull(&self) {
+    pub(crate) fn pull(&self) -> bool {
         const HEADERS: u32 = 128;
         let wanted = self.0.len().min(HEADERS);
-        if self.0.data() + wanted as usize > self.0.data_end() {
-            // A failure leaves the packet as it was: its headers then read as cut off.
-            let _ = self.0.pull_data(wanted);
+        if self.0.data() + wanted as usize <= self.0.data_end() {
+            return false;
         }
+        // A failure leaves the packet as it was: its headers then read as cut off.
+        self.0.pull_data(wanted).is_ok()
     }
 
     /// The frame was for this station and is not merely overheard.

@@ -1,11 +1,25 @@
 //! What changes something: another proxy, and the node as it was before.
 
+use std::process::Command;
+
 use crate::scene::{Held, Place};
 
 #[test]
 fn a_connection_survives_the_proxy_s_replacement_and_cleanup_leaves_nothing() {
+    leave(&[], "tcx ingress");
+}
+
+/// Filters of `clsact` have no pin that could end them.
+#[test]
+fn cleanup_takes_filters_away_too() {
+    leave(&["--tc", "netlink"], "clsact ingress");
+}
+
+fn leave(arguments: &[&str], hook: &str) {
     let place = Place::new();
-    let mut scene = place.serve();
+    let mut scene = place.serve_with(arguments);
+    let loaded = scene.gatectl(&["prog", "list"]);
+    assert!(loaded.contains(hook), "{loaded}");
     let mut held = Held::open(&scene);
     let old = scene.node.proxies().unwrap();
     let said = scene.gatectl(&["replace-proxy"]);
@@ -38,7 +52,17 @@ fn a_connection_survives_the_proxy_s_replacement_and_cleanup_leaves_nothing() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 
     assert_eq!(scene.routes(), "");
+    assert_eq!(filters(&place, "eth0"), "");
     assert!(!pins.exists());
     assert_eq!(place.topology.node.processes(), [] as [i32; 0], "old {old:?}, new {new:?}");
     assert!(!folder.join("run").exists() && !copies.exists());
+}
+
+/// The TC filters at a device's ingress.
+fn filters(place: &Place, device: &str) -> String {
+    let name = place.topology.node.name();
+    let output = Command::new("tc").args(["-n", name, "filter", "show", "dev", device, "ingress"]).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
