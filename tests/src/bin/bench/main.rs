@@ -9,6 +9,7 @@ mod contender;
 mod cpu;
 mod figures;
 mod generator;
+mod turn;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,7 +20,7 @@ use clap::Parser;
 use gatehouse_tests::netns;
 
 use contender::{Contender, Place};
-use figures::{Figures, Sample};
+use figures::Figures;
 use generator::Load;
 
 #[derive(Parser)]
@@ -71,7 +72,7 @@ fn run(args: &Args) -> Result<bool> {
             for offset in 0..contenders.len() {
                 // Each begins as often as the others.
                 let contender = &contenders[(round as usize + offset) % contenders.len()];
-                let sample = take(&place, contender, *load, turn)
+                let sample = turn::take(&place, contender, *load, turn)
                     .with_context(|| format!("{} under {load:?}", contender.name()))?;
                 println!(
                     "  round {round} of {}: {}: {}: {:.1} µs",
@@ -90,19 +91,4 @@ fn run(args: &Args) -> Result<bool> {
         std::fs::write(file, json).with_context(|| format!("write {}", file.display()))?;
     }
     Ok(figures.within())
-}
-
-/// One turn of one contender.
-fn take(place: &Place, contender: &Contender<'_>, load: Load, turn: Duration) -> Result<Sample> {
-    let address = contender.address(load.tls());
-    generator::run(&place.topology.client, load, address, Duration::from_secs(1))?;
-    let processes = contender.processes()?;
-    let before = cpu::used(&processes)?;
-    let measured = generator::run(&place.topology.client, load, address, turn)?;
-    let used = cpu::used(&processes)?.saturating_sub(before);
-    Ok(Sample {
-        cpu_us: used.as_secs_f64() * 1e6 / measured.requests as f64,
-        requests_per_second: measured.requests as f64 / measured.elapsed.as_secs_f64(),
-        p99_us: measured.p99.as_secs_f64() * 1e6,
-    })
 }
