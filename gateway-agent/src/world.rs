@@ -102,7 +102,8 @@ impl World {
         Some(ObjectKey { kind, name })
     }
 
-    /// Remembers the status that was written for an object, so that the next one can keep its times. It is no change.
+    /// Remembers the status that was written for an object, so that the next one can keep its times; null: none. It is no
+    /// change.
     pub fn set_status(&mut self, key: &ObjectKey, status: &serde_json::Value) {
         let name = &key.name;
         match key.kind {
@@ -162,9 +163,9 @@ where
     T::Status: DeserializeOwned,
 {
     if let Some(object) = table.get_mut(name)
-        && let Ok(status) = T::Status::deserialize(status)
+        && let Ok(status) = Option::<T::Status>::deserialize(status)
     {
-        *Arc::make_mut(object).status_mut() = Some(status);
+        *Arc::make_mut(object).status_mut() = status;
     }
 }
 

@@ -77,6 +77,10 @@ impl Publisher {
                 world.set_status(&key, &status);
                 self.news.statuses.insert(key.clone(), status);
                 self.news.objects.insert(key);
+            } else if !facts.verdicts.judge(&key) && self.news.statuses.remove(&key).is_some() {
+                // Not ours any more: what we said of it is no longer so.
+                world.set_status(&key, &Value::Null);
+                self.news.objects.insert(key);
             }
         }
         let changed = self.show(world, &mut work);

@@ -20,6 +20,15 @@ pub struct Verdicts {
     pub routes: BTreeMap<ObjectKey, RouteVerdict>,
 }
 
+impl Verdicts {
+    /// Whether the object is ours to judge.
+    pub fn judge(&self, key: &ObjectKey) -> bool {
+        self.classes.contains_key(&key.name) && key.kind == Kind::GatewayClass
+            || self.gateways.contains_key(&key.name) && key.kind == Kind::Gateway
+            || self.routes.contains_key(key)
+    }
+}
+
 #[derive(Clone, PartialEq, Debug)]
 pub struct ClassVerdict {
     pub generation: i64,

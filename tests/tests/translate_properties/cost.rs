@@ -152,3 +152,27 @@ fn one_change_among_five_thousand_routes_is_one() {
     let left = objects_file::read(&agent.folder.path().join(objects_file::NAME)).unwrap();
     assert_eq!(left.len(), OBJECTS - 1);
 }
+
+/// What was said of an object while it was ours is not left standing.
+#[test]
+fn what_is_ours_no_more_has_no_status() {
+    let mut agent = Agent::new();
+    let shown = |agent: &Agent| {
+        let view = agent.publisher.view.borrow();
+        let mine =
+            |kind| view.objects.iter().find(|(key, _)| key.kind == kind).map(|(_, it)| !it.status.is_null());
+        [Kind::GatewayClass, Kind::Gateway].map(mine)
+    };
+    agent.apply([class(), gateway()]);
+    assert_eq!(shown(&agent), [Some(true); 2]);
+    let mut foreign = gateway();
+    foreign["spec"]["gatewayClassName"] = json!("gatehose");
+    agent.apply([foreign]);
+    assert_eq!(shown(&agent), [Some(true), Some(false)]);
+    agent.apply([gateway()]);
+    assert_eq!(shown(&agent), [Some(true); 2]);
+    let mut foreign = class();
+    foreign["spec"]["controllerName"] = json!("other.test/controller");
+    agent.apply([foreign]);
+    assert_eq!(shown(&agent), [Some(false); 2]);
+}
