@@ -31,7 +31,7 @@ pub(super) fn rules(rules: &mut Rules<'_, '_>, route: &HttpRoute) -> RouteRules 
 }
 
 /// None: a rule whose matches nobody can tell. One that can be matched but not served answers 500, so that its requests
-/// do not fall to a wider rule (and past a filter that guards them).
+/// do not fall to a wider rule (and past a filter that guards them); so does a whole route that is refused for its filters.
 fn rule(rules: &mut Rules<'_, '_>, index: usize, spec: &RuleSpec) -> Option<HttpRule> {
     let field = format!("spec.rules[{index}]");
     let matches = match matching::matches(&field, spec) {
@@ -80,7 +80,9 @@ fn served(
         spec.filters.as_deref().unwrap_or_default(),
         prefix_only,
         !refs.is_empty(),
-    )?;
+    );
+    rules.unfiltered |= filters.is_err();
+    let filters = filters?;
     let mut backends = Vec::with_capacity(refs.len());
     for (index, reference) in refs.iter().enumerate() {
         backends.push(backend(rules, &format!("{field}.backendRefs[{index}]"), reference, prefix_only)?);
@@ -95,7 +97,9 @@ fn backend(
     prefix_only: bool,
 ) -> Result<BackendRef, Problem> {
     let weight = weight(field, spec.weight)?;
-    let filters = filter::of_backend(rules, field, spec.filters.as_deref().unwrap_or_default(), prefix_only)?;
+    let filters = filter::of_backend(rules, field, spec.filters.as_deref().unwrap_or_default(), prefix_only);
+    rules.unfiltered |= filters.is_err();
+    let filters = filters?;
     let backend = backend_ref::resolve(rules, field, &Target::from(spec));
     Ok(BackendRef { weight, backend, filters })
 }

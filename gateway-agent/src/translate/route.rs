@@ -129,9 +129,11 @@ pub(super) fn translate<R: Route>(lookup: &mut Lookup<'_>, name: &NsName, object
     let mut rules = Rules::new(lookup, R::KIND, &name.namespace, parameters);
     // A route without a Gateway of ours costs nothing more.
     let body = (!parents.is_empty()).then(|| object.rules(&mut rules));
-    let Rules { backends, unresolved, invalid, notes, .. } = rules;
+    let Rules { backends, unresolved, invalid, unfiltered, notes, .. } = rules;
+    // Where a filter may guard a rule, its requests get 500 and do not fall to a wider route.
+    let guards = unfiltered && invalid_name.is_none();
     let outcome = Outcome::new(invalid_name, invalid, object.rule_count(), Problem::join(unresolved), &notes);
-    finish(name, object, body, &parents, backends, outcome)
+    finish(name, object, body, &parents, backends, &Outcome { guards, ..outcome })
 }
 
 /// A parentRef that is a Gateway of ours.
@@ -155,6 +157,8 @@ fn parents<'a, R: Route>(lookup: &mut Lookup<'a>, object: &R, subject: &Subject<
 /// What holds for the route at every parent.
 struct Outcome {
     refused: Option<Problem>,
+    /// Although it is refused, its rules answer.
+    guards: bool,
     partial: Option<Problem>,
     unresolved: Option<Problem>,
     accepted: String,
@@ -183,7 +187,7 @@ impl Outcome {
             accepted.push_str("; ");
             accepted.push_str(note);
         }
-        Self { refused, partial, unresolved, accepted }
+        Self { refused, guards: false, partial, unresolved, accepted }
     }
 
     fn conditions(&self, result: &Result<Vec<attach::Place>, Problem>) -> Vec<Condition> {
@@ -210,15 +214,17 @@ fn finish<R: Route>(
     body: Option<RouteRules>,
     parents: &[Parent<'_>],
     backends: BTreeSet<BackendKey>,
-    outcome: Outcome,
+    outcome: &Outcome,
 ) -> Translated {
     let mut attached = BTreeSet::new();
     let mut attachments: Vec<Attachment> = Vec::new();
-    if outcome.refused.is_none() {
+    if outcome.refused.is_none() || outcome.guards {
         for (plan, place) in
             parents.iter().flat_map(|p| p.result.iter().flatten().map(|place| (p.plan, place)))
         {
-            attached.insert((plan.name.clone(), place.listener.clone()));
+            if outcome.refused.is_none() {
+                attached.insert((plan.name.clone(), place.listener.clone()));
+            }
             if place.serves {
                 attachments.push(attachment(plan, place));
             }

@@ -20,6 +20,8 @@ pub(super) struct Rules<'r, 'a> {
     pub(super) unresolved: Vec<Problem>,
     /// Rules that cannot be served, by index: `Accepted` or `PartiallyInvalid`.
     pub(super) invalid: Vec<(usize, Problem)>,
+    /// A filter that a rule has cannot be applied.
+    pub(super) unfiltered: bool,
     /// Fields that have no effect yet.
     pub(super) notes: Vec<String>,
 }
@@ -39,6 +41,7 @@ impl<'r, 'a> Rules<'r, 'a> {
             backends: BTreeSet::new(),
             unresolved: Vec::new(),
             invalid: Vec::new(),
+            unfiltered: false,
             notes: Vec::new(),
         }
     }
