@@ -231,7 +231,8 @@ fn read_hostname(spec: &Spec, protocol: Option<Protocol>, refused: &mut Vec<Prob
 
 /// What the protocol can carry, cut down to what `allowedRoutes.kinds` names.
 fn read_kinds(spec: &Spec, protocol: Option<Protocol>, unresolved: &mut Vec<Problem>) -> Vec<Kind> {
-    let Some(protocol) = protocol else { return Vec::new() };
+    // What is not served at all carries no kind.
+    let Some(protocol) = protocol.filter(|it| *it != Protocol::TlsTerminate) else { return Vec::new() };
     let supported = protocol.kind();
     let wanted = spec.allowed_routes.as_ref().and_then(|allowed| allowed.kinds.as_ref());
     let Some(wanted) = wanted.filter(|kinds| !kinds.is_empty()) else { return vec![supported] };
