@@ -78,6 +78,8 @@ pub(super) struct Assigned {
     /// In the order of the spec; otherwise IPv4 first.
     pub(super) addresses: Vec<IpAddr>,
     pub(super) problem: Option<Problem>,
+    /// What it does without.
+    pub(super) note: Option<String>,
 }
 
 /// Gives every Gateway what it can have. The same answer comes out when it is asked again with what it said.
@@ -127,6 +129,8 @@ struct Claim<'a> {
     kept: usize,
     unusable: Vec<String>,
     missing: Vec<String>,
+    /// The family of which none is left, where it has one of the other.
+    lacking: Option<&'static str>,
 }
 
 impl<'a> Claim<'a> {
@@ -138,7 +142,8 @@ impl<'a> Claim<'a> {
         let default = plan.request.want == Want::Default;
         let has = |v4: bool| default && pools.iter().any(|pool| pool.addr().is_ipv4() == v4);
         let (v4, v6) = (has(true), has(false));
-        Self { plan, fixed, any, v4, v6, got: Vec::new(), kept: 0, unusable, missing: Vec::new() }
+        let (got, missing) = (Vec::new(), Vec::new());
+        Self { plan, fixed, any, v4, v6, got, kept: 0, unusable, missing, lacking: None }
     }
 
     /// Addresses of before that the spec still wants, whatever the pools say now.
@@ -178,11 +183,13 @@ impl<'a> Claim<'a> {
     fn take_any(&mut self, pools: &[IpNet], reserved: &BTreeSet<IpAddr>, book: &mut Book<'a>) {
         if self.plan.request.want == Want::Default {
             for v4 in [true, false] {
-                if if v4 { self.v4 } else { self.v6 } {
-                    self.take_free(v4, pools, reserved, book);
+                let (lacks, family) = if v4 { (self.v4, "IPv4") } else { (self.v6, "IPv6") };
+                if lacks && !self.take_free(v4, pools, reserved, book) {
+                    self.lacking = Some(family);
                 }
             }
             if self.got.is_empty() {
+                self.lacking = None;
                 self.missing.push(pool::none_left(pools));
             }
             return;
@@ -250,6 +257,8 @@ impl<'a> Claim<'a> {
             |reason, messages: Vec<String>| messages.into_iter().map(move |m| Problem::new(reason, m));
         let problems = problem(Reason::AddressNotUsable, self.unusable)
             .chain(problem(Reason::AddressNotAssigned, self.missing));
-        Assigned { addresses: self.got, problem: Problem::join(problems) }
+        let note =
+            self.lacking.map(|family| format!("no {family} address is left in the pools, so it has none"));
+        Assigned { addresses: self.got, problem: Problem::join(problems), note }
     }
 }

@@ -12,7 +12,7 @@ use super::verdict::{GatewayVerdict, ListenerVerdict};
 pub(super) type Attached = BTreeMap<String, i32>;
 
 pub(super) fn gateway(plan: &Plan, assigned: &Assigned, attached: Option<&Attached>) -> GatewayVerdict {
-    let accepted = accepted(plan);
+    let accepted = accepted(plan, assigned);
     let refused = accepted.status != super::condition::Status::True;
     let listeners = plan
         .listeners
@@ -33,7 +33,7 @@ pub(super) fn gateway(plan: &Plan, assigned: &Assigned, attached: Option<&Attach
     }
 }
 
-fn accepted(plan: &Plan) -> Condition {
+fn accepted(plan: &Plan, assigned: &Assigned) -> Condition {
     if plan.refused.is_some() {
         return Condition::unless(Type::Accepted, plan.refused.as_ref(), Reason::Accepted, "");
     }
@@ -42,7 +42,7 @@ fn accepted(plan: &Plan) -> Condition {
         None => "the Gateway is accepted".to_owned(),
         Some(names) => format!("listeners that are not accepted: {names}; their own conditions say why"),
     };
-    for note in &plan.notes {
+    for note in plan.notes.iter().chain(&assigned.note) {
         message.push_str("; ");
         message.push_str(note);
     }
