@@ -17,7 +17,8 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Removes routes, programs and maps, and ends the proxies after they have drained.
 pub async fn cleanup(config: &Config) -> anyhow::Result<()> {
-    let lock = if config.runtime_dir.is_dir() { Some(lock::take(&config.runtime_dir).await?) } else { None };
+    let runtime_dir = Some(&*config.runtime_dir).filter(|dir| dir.is_dir());
+    let lock = lock::take(runtime_dir).await?;
     let announcer = Announcer::open()?;
     let routes = announcer.withdraw(&BTreeSet::new()).await?;
     tracing::info!(removed = routes.changes, "routes");

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use crate::config::Config;
 
@@ -18,6 +18,18 @@ pub(super) fn prepare(config: &Config) -> anyhow::Result<()> {
     let user = config.proxy_user;
     chown(&proxy_dir, Some(user.uid), Some(user.gid))
         .with_context(|| format!("give {} to uid {} (run as root)", proxy_dir.display(), user.uid))
+}
+
+/// Before anything is taken off the wire that no proxy would serve.
+pub(super) fn require_program(path: &Path) -> anyhow::Result<()> {
+    let runs = std::fs::metadata(path).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
+    ensure!(
+        runs,
+        "proxy-binary: {} is no program that can be started; name the proxy with --proxy-binary, or let it be started elsewhere \
+         with --proxy connect",
+        path.display()
+    );
+    Ok(())
 }
 
 fn make(path: &Path, mode: u32) -> anyhow::Result<()> {
