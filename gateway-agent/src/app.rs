@@ -42,7 +42,7 @@ const QUEUE: usize = 1024;
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let started = Instant::now();
     prepare(&config)?;
-    let _lock = lock::take(&config.runtime_dir).await?;
+    let _lock = lock::take(Some(&config.runtime_dir)).await?;
     let held = Held::open(&config.state_dir)?;
     let mut datapath = Datapath::open(&edges::datapath(&config)).context("open the datapath")?;
     let mut tasks = Tasks::default();
@@ -118,6 +118,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
 /// What process and node have to be before anything is opened.
 fn prepare(config: &Config) -> anyhow::Result<()> {
+    if let ProxyMode::Spawn = config.proxy {
+        directories::require_program(&config.proxy_binary)?;
+    }
     limits::raise()?;
     directories::prepare(config)
 }

@@ -268,7 +268,8 @@ impl Reconciler {
         tracing::debug!(generation = self.generation, objects = changed.len(), "changed");
         publisher.note(changed);
         publisher.note(change.verdicts);
-        self.unsettled = Some(now);
+        // Changes that follow each other closely do not put off the kernel when no proxy acknowledges.
+        self.unsettled.get_or_insert(now);
     }
 
     fn open_sockets(&mut self) {

@@ -26,6 +26,14 @@ pub(super) fn resolve(settings: Settings, host: &Host) -> Result<Config, Problem
     }
 }
 
+/// Loopback, link-local, multicast, unspecified, reserved and mapped addresses (RFC 6890).
+fn unreachable() -> Vec<IpNet> {
+    let texts = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "255.255.255.255/32"]
+        .into_iter()
+        .chain(["::/127", "::ffff:0:0/96", "fe80::/10", "ff00::/8"]);
+    texts.filter_map(|text| text.parse().ok()).collect()
+}
+
 struct Check {
     problems: Vec<Problem>,
 }
@@ -50,11 +58,20 @@ impl Check {
             );
         }
         let runtime_dir = self.absolute("runtime-dir", s.runtime_dir, "/run/gatehouse");
+        let state_dir = self.absolute("state-dir", s.state_dir, "/var/lib/gatehouse");
+        for (setting, dir) in [("runtime-dir", &runtime_dir), ("state-dir", &state_dir)] {
+            if source.as_ref().is_some_and(|source| dir.starts_with(source)) {
+                self.problem(
+                    setting,
+                    "must not lie below --source: what is written there would be read as objects",
+                );
+            }
+        }
         self.socket_paths(&runtime_dir);
         let config = Config {
             status_dir: self.status_dir(s.status_dir, source.as_deref()),
             source: source.unwrap_or_default(),
-            state_dir: self.absolute("state-dir", s.state_dir, "/var/lib/gatehouse"),
+            state_dir,
             runtime_dir,
             pin_dir: self.absolute("pin-dir", s.pin_dir, "/sys/fs/bpf/gatehouse"),
             mount_bpffs: s.mount_bpffs.unwrap_or(false),
@@ -187,15 +204,13 @@ impl Check {
     fn address_pools(&mut self, texts: &[String]) -> Vec<IpNet> {
         let pools = self.nets("address-pool", texts);
         for (index, pool) in pools.iter().enumerate() {
-            let address = pool.network();
-            let special = match address {
-                std::net::IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
-                std::net::IpAddr::V6(v6) => v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some(),
-            };
-            if special || address.is_loopback() || address.is_multicast() || address.is_unspecified() {
+            let special = unreachable().into_iter().find(|net| net.contains(pool) || pool.contains(net));
+            if let Some(special) = special {
                 self.problem(
                     "address-pool",
-                    format!("{pool} holds no addresses that other hosts could reach; use others"),
+                    format!(
+                        "{pool} holds addresses of {special}, which other hosts cannot reach; use others"
+                    ),
                 );
             }
             if let Some(other) =
@@ -296,7 +311,7 @@ mod tests {
     }
 
     fn settings() -> Settings {
-        Settings { source: Some("/".into()), ..Settings::default() }
+        Settings { source: Some("/usr".into()), ..Settings::default() }
     }
 
     fn problems(settings: Settings) -> Vec<&'static str> {
@@ -308,7 +323,7 @@ mod tests {
         let config = resolve(settings(), &host()).unwrap();
         assert_eq!(
             config.to_string(),
-            "source=/ status-dir=- state-dir=/var/lib/gatehouse runtime-dir=/run/gatehouse \
+            "source=/usr status-dir=- state-dir=/var/lib/gatehouse runtime-dir=/run/gatehouse \
              pin-dir=/sys/fs/bpf/gatehouse mount-bpffs=false node-name=node-1 \
              controller-name=gatehouse.dev/gateway-controller address-pool=- device=- exclude-device=- tc=auto xdp=off \
              deny=0 prefixes proxy=spawn proxy-binary=/opt/bin/gateway-proxy proxy-user=65532:65532 workers=4 \
@@ -337,7 +352,7 @@ mod tests {
             status_dir: Some("/no/such/place/status".into()),
             controller_name: Some("gatehouse".to_owned()),
             node_name: Some("A B".to_owned()),
-            address_pool: ["192.0.2.1", "10.0.0.0/8", "10.1.0.0/16", "127.0.0.0/8", "fe80::/64"]
+            address_pool: ["192.0.2.1", "10.0.0.0/8", "10.1.0.0/16", "126.0.0.0/7", "fe80::/64"]
                 .map(str::to_owned)
                 .into(),
             device: vec!["eth 0".to_owned()],
@@ -375,6 +390,17 @@ mod tests {
             ]
         );
         assert_eq!(problems(Settings::default()), ["source"]);
+    }
+
+    #[test]
+    fn nothing_is_written_into_the_source() {
+        for (settings, setting) in [
+            (Settings { state_dir: Some("/usr/state".into()), ..settings() }, "state-dir"),
+            (Settings { runtime_dir: Some("/usr".into()), ..settings() }, "runtime-dir"),
+            (Settings { status_dir: Some("/usr/status".into()), ..settings() }, "status-dir"),
+        ] {
+            assert_eq!(problems(settings), [setting]);
+        }
     }
 
     #[test]
