@@ -182,6 +182,8 @@ fn first_view(config: &Config) -> View {
         generation: 0,
         proxies: Vec::new(),
         spawns_proxies: matches!(config.proxy, ProxyMode::Spawn),
+        devices: config.devices.clone(),
+        exclude_devices: config.exclude_devices.clone(),
         source_errors: Vec::new(),
         errors: Vec::new(),
     };

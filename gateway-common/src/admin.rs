@@ -179,6 +179,12 @@ pub struct AgentStatus {
     /// It starts proxies itself (`--proxy spawn`), and so can replace them.
     #[serde(default)]
     pub spawns_proxies: bool,
+    /// Its `--device`.
+    #[serde(default)]
+    pub devices: Vec<String>,
+    /// Its `--exclude-device`.
+    #[serde(default)]
+    pub exclude_devices: Vec<String>,
     /// Files or objects that the source could not read.
     pub source_errors: Vec<String>,
     /// What the last reconcile could not do.

@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use gateway_common::admin::AgentStatus;
+use hyper::Method;
 
 use super::output::{Format, print};
 use super::{Paths, client};
@@ -14,17 +16,22 @@ use crate::device::Globs;
 #[derive(Args, Debug)]
 #[command(after_help = "Exit code: 0 nothing worse than a warning, 1 an error.")]
 pub struct Doctor {
-    /// Globs of devices that the agent was told to use (its --device).
+    /// Globs of devices that the agent was told to use (its --device). [default: what it says]
     #[arg(long, value_delimiter = ',')]
     device: Vec<String>,
-    /// Globs of devices that the agent was told to leave alone (its --exclude-device).
+    /// Globs of devices that the agent was told to leave alone (its --exclude-device). [default: what it says]
     #[arg(long, value_delimiter = ',')]
     exclude_device: Vec<String>,
 }
 
 pub(super) fn run(doctor: &Doctor, paths: &Paths, format: Format) -> anyhow::Result<ExitCode> {
     client::note_dead_agent(paths);
-    let globs = Globs { include: doctor.device.clone(), exclude: doctor.exclude_device.clone() };
+    let named = !(doctor.device.is_empty() && doctor.exclude_device.is_empty());
+    let globs = if named {
+        Globs { include: doctor.device.clone(), exclude: doctor.exclude_device.clone() }
+    } else {
+        of_agent(paths)
+    };
     let mut findings = findings(paths, &globs)?;
     findings.sort_by_key(|finding| std::cmp::Reverse(rank(finding)));
     print(format, &findings, &["", "SUBJECT", "FINDING"], || findings.iter().map(row))?;
@@ -32,14 +39,22 @@ pub(super) fn run(doctor: &Doctor, paths: &Paths, format: Format) -> anyhow::Res
     Ok(if worst >= 2 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// What is wrong, for `explain`: text and remedy.
-pub(super) fn errors(paths: &Paths) -> Vec<(String, String)> {
-    let found = findings(paths, &Globs::default()).unwrap_or_default();
-    found
-        .into_iter()
-        .filter(|f| rank(f) == 2)
-        .map(|f| (format!("{}: {}", f.subject, f.text), f.remedy))
-        .collect()
+/// What is wrong and may be about packets of a family, for `explain`: text and remedy, the worst first.
+pub(super) fn troubles(paths: &Paths, v4: bool) -> Vec<(String, String)> {
+    let mut found = findings(paths, &of_agent(paths)).unwrap_or_default();
+    let other = if v4 { "net.ipv6" } else { "net.ipv4" };
+    found.retain(|f| rank(f) > 0 && !f.subject.starts_with(other));
+    found.sort_by_key(|finding| std::cmp::Reverse(rank(finding)));
+    found.into_iter().map(|f| (format!("{}: {}", f.subject, f.text), f.remedy)).collect()
+}
+
+/// What the agent was told; the default while it is silent.
+fn of_agent(paths: &Paths) -> Globs {
+    let status = client::ask::<AgentStatus>(&paths.agent_socket(), &Method::GET, "/status", Vec::new());
+    status.map_or_else(
+        |_| Globs::default(),
+        |status| Globs { include: status.devices, exclude: status.exclude_devices },
+    )
 }
 
 fn findings(paths: &Paths, globs: &Globs) -> anyhow::Result<Vec<Finding>> {

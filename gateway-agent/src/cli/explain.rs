@@ -2,6 +2,7 @@
 
 mod chain;
 mod gather;
+mod mtu;
 mod queue;
 
 use std::net::{IpAddr, SocketAddr};

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use gateway_common::admin::{RouteAnswer, RouteQuery, RouteResult, RouteStatus};
+use gateway_common::admin::{RouteAnswer, RouteBackend, RouteQuery, RouteResult, RouteStatus};
 use gateway_common::ir::GatewayId;
 use hyper::Method;
 
@@ -23,7 +23,7 @@ pub enum Command {
 const TEST_EXAMPLES: &str = "Examples:
   gatectl route test --host shop.example.com --path '/cart?debug=1'
   gatectl route test --host api.example.com --path /v2 --method POST --header x-canary=always
-Exit code: 0 a backend would be asked or a filter answers, 3 no route matches (404), 4 the route matches but the client gets an error.";
+Exit code: 0 a backend would be asked or a filter answers, 3 no route matches (404, or the connection is closed), 4 a route matches but the client gets an error.";
 
 #[derive(Args, Debug)]
 pub struct Test {
@@ -137,15 +137,82 @@ fn describe(result: &RouteResult) -> anyhow::Result<()> {
         let id = or_dash(backend.id.as_ref());
         say(format_args!("backend   {id} weight {} endpoints {}", backend.weight, backend.endpoints))?;
     }
-    let answer = result.status.map_or_else(|| "from the backend".to_owned(), |code| code.to_string());
+    let answer = match (result.status, fate(result)) {
+        (Some(code), _) => code.to_string(),
+        (None, Fate::Served) => "from the backend".to_owned(),
+        (None, Fate::Unmatched) => "none: the connection is closed".to_owned(),
+        (None, Fate::Failed) => "none: no backend has an endpoint".to_owned(),
+    };
     say(format_args!("answer    {answer}\n"))
 }
 
+/// What becomes of the client.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Fate {
+    Served,
+    Unmatched,
+    Failed,
+}
+
+fn fate(result: &RouteResult) -> Fate {
+    let answers = |to: &RouteBackend| to.weight > 0 && to.id.is_some() && to.endpoints > 0;
+    match result.status {
+        Some(404) => Fate::Unmatched,
+        Some(status) if status >= 400 => Fate::Failed,
+        Some(_) => Fate::Served,
+        None if result.route.is_none() => Fate::Unmatched,
+        None if result.backends.iter().any(answers) => Fate::Served,
+        None => Fate::Failed,
+    }
+}
+
+/// Of several Gateways the luckiest counts.
 fn verdict(answer: &RouteAnswer) -> u8 {
-    let worst = |result: &RouteResult| match result.status {
-        Some(404) => 3,
-        Some(status) if status >= 400 => 4,
-        Some(_) | None => 0,
-    };
-    answer.results.iter().map(worst).min().unwrap_or(3)
+    match answer.results.iter().map(fate).min() {
+        Some(Fate::Served) => 0,
+        Some(Fate::Unmatched) | None => 3,
+        Some(Fate::Failed) => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gateway_common::ir::{BackendId, RouteId};
+
+    #[test]
+    fn only_who_is_answered_is_served() {
+        let result = |status, routed: bool, backends: &[(u32, bool, usize)]| RouteResult {
+            gateway: GatewayId::new("a/gw"),
+            port: 443,
+            listener: None,
+            route: routed.then(|| RouteId::new("TLSRoute/a/r")),
+            rule: None,
+            rule_name: None,
+            matched: None,
+            filters: Vec::new(),
+            backends: backends
+                .iter()
+                .map(|(weight, resolved, endpoints)| RouteBackend {
+                    id: resolved.then(|| BackendId::new("a/s:1")),
+                    weight: *weight,
+                    endpoints: *endpoints,
+                })
+                .collect(),
+            status,
+        };
+        for (results, wanted) in [
+            (vec![result(None, true, &[(1, true, 1)])], 0),
+            (vec![result(Some(302), true, &[])], 0),
+            (vec![result(None, false, &[])], 3),
+            (vec![result(Some(404), false, &[])], 3),
+            (vec![], 3),
+            (vec![result(None, true, &[(1, true, 0), (1, false, 0)])], 4),
+            (vec![result(None, true, &[(0, true, 1)])], 4),
+            (vec![result(Some(503), true, &[])], 4),
+            (vec![result(Some(404), false, &[]), result(None, true, &[(1, true, 1)])], 0),
+        ] {
+            assert_eq!(verdict(&RouteAnswer { results: results.clone() }), wanted, "{results:?}");
+        }
+    }
 }

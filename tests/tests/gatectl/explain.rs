@@ -5,7 +5,7 @@ use gatehouse_tests::topology::{CLIENT_V4, CLIENT_V6, NODE_V4, pod_v4};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::scene::{EMPTY, HOST, Held, Place, Scene, TCP_ROUTE};
+use crate::scene::{EMPTY, GATEWAY, HOST, Held, Place, Scene, TCP_ROUTE};
 
 #[test]
 fn the_broken_link_is_named() {
@@ -32,13 +32,28 @@ fn a_denied_client_and_a_filter_without_a_link_are_seen() {
     let denied = "198.51.100.0/25";
     let scene = place.serve_with(&["--tc", "netlink", "--xdp", "generic", "--deny", denied]);
     let verdicts = sound(&scene, &[&scene.at(80), "--from", "198.51.100.200"]);
-    assert_eq!(verdicts[4]["state"], "ok", "{verdicts:#?}");
-    assert!(verdicts[4]["text"].as_str().unwrap().contains("eth0"), "{verdicts:#?}");
+    assert_eq!(verdicts[3]["state"], "ok", "{verdicts:#?}");
+    assert!(verdicts[3]["text"].as_str().unwrap().contains("eth0"), "{verdicts:#?}");
+    let (text, _) = broken(&scene, &[&scene.at(81), "--from", "198.51.100.200"], 15, "port");
+    assert!(text.contains("in silence by XDP"), "{text}");
     let (text, _) = broken(&scene, &[&scene.at(80), "--from", "198.51.100.7"], 14, "device");
     assert!(text.contains(denied), "{text}");
     let programs: Vec<Value> = scene.node.gatectl_json(&["prog", "list"]).unwrap();
     let filter = programs.iter().find(|program| program["hook"] == "clsact ingress").unwrap();
     assert_eq!((&filter["device"], &filter["ours"]), (&"eth0".into(), &true.into()), "{filter}");
+}
+
+#[test]
+fn what_the_agent_was_told_to_leave_alone_is_no_trouble() {
+    let place = Place::new();
+    let scene = place.serve_with(&["--exclude-device", "eth0"]);
+    let (_, said, _) = scene.ends(&["doctor"]);
+    assert!(!said.contains("does not carry the TC program"), "{said}");
+    let (_, said, _) = scene.ends(&["doctor", "--device", "eth0"]);
+    assert!(said.contains("does not carry the TC program"), "{said}");
+    let verdicts = sound(&scene, &[&scene.at(80)]);
+    assert_eq!(verdicts[14]["stage"], "system");
+    assert!(!verdicts[14]["text"].as_str().unwrap().contains("does not carry"), "{verdicts:#?}");
 }
 
 /// Exit code and verdicts.
@@ -52,7 +67,7 @@ fn explain(scene: &Scene<'_>, arguments: &[&str]) -> (i32, Vec<Value>) {
 /// The chain holds to its end.
 pub(crate) fn sound(scene: &Scene<'_>, arguments: &[&str]) -> Vec<Value> {
     let (code, verdicts) = explain(scene, arguments);
-    assert_eq!((code, verdicts.len()), (0, 14), "{arguments:?}: {verdicts:#?}\n{}", scene.node.log());
+    assert_eq!((code, verdicts.len()), (0, 15), "{arguments:?}: {verdicts:#?}\n{}", scene.node.log());
     verdicts
 }
 
@@ -109,8 +124,13 @@ fn misasked(scene: &Scene<'_>) {
 
 fn route_missing(scene: &mut Scene<'_>) {
     let target = scene.at(9000);
+    let test = ["route", "test", "--host", "any", "--port", "9000", "--gateway", GATEWAY];
+    let (code, said, _) = scene.ends(&test);
+    assert!(code == 0 && said.contains("from the backend"), "{code}: {said}");
     scene.node.remove("tcp.yaml").unwrap();
     wait_code(scene, &target, 20);
+    let (code, said, _) = scene.ends(&test);
+    assert!(code == 3 && said.contains("the connection is closed"), "{code}: {said}");
     broken(scene, &[&target], 20, "routing");
     scene.node.write("tcp.yaml", TCP_ROUTE).unwrap();
     wait_code(scene, &target, 0);

@@ -71,6 +71,8 @@ impl Agent {
             generation: 0,
             proxies: Vec::new(),
             spawns_proxies: true,
+            devices: Vec::new(),
+            exclude_devices: Vec::new(),
             source_errors: Vec::new(),
             errors: Vec::new(),
         };

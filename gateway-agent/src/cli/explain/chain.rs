@@ -1,5 +1,7 @@
 //! The chain from a client's packet to a backend, link by link: pure. Stops at the first broken link.
 
+mod reach;
+
 use std::net::{IpAddr, SocketAddr};
 
 use gateway_common::abi::Proto;
@@ -14,8 +16,8 @@ pub(super) enum Stage {
     Agent,
     Address,
     Kernel,
-    Route,
     Device,
+    Route,
     Port,
     Socket,
     Proxy,
@@ -24,16 +26,17 @@ pub(super) enum Stage {
     Routing,
     Endpoints,
     Backend,
+    Mtu,
     System,
 }
 
 impl Stage {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Agent,
         Self::Address,
         Self::Kernel,
-        Self::Route,
         Self::Device,
+        Self::Route,
         Self::Port,
         Self::Socket,
         Self::Proxy,
@@ -42,11 +45,28 @@ impl Stage {
         Self::Routing,
         Self::Endpoints,
         Self::Backend,
+        Self::Mtu,
         Self::System,
     ];
 
     pub(super) const fn exit_code(self) -> u8 {
-        10 + self as u8
+        match self {
+            Self::Agent => 10,
+            Self::Address => 11,
+            Self::Kernel => 12,
+            Self::Route => 13,
+            Self::Device => 14,
+            Self::Port => 15,
+            Self::Socket => 16,
+            Self::Proxy => 17,
+            Self::Generation => 18,
+            Self::Listener => 19,
+            Self::Routing => 20,
+            Self::Endpoints => 21,
+            Self::Backend => 22,
+            Self::System => 23,
+            Self::Mtu => 24,
+        }
     }
 
     pub(super) const fn name(self) -> &'static str {
@@ -64,6 +84,7 @@ impl Stage {
             Self::Routing => "routing",
             Self::Endpoints => "endpoints",
             Self::Backend => "backend",
+            Self::Mtu => "mtu",
             Self::System => "system",
         }
     }
@@ -110,9 +131,10 @@ pub(super) struct Facts {
     pub(super) listeners: Vec<Listener>,
     pub(super) routing: Routing,
     /// Backends that the route names.
-    pub(super) backends: Vec<String>,
+    pub(super) backends: Vec<Target>,
     pub(super) endpoints: Vec<Endpoint>,
-    /// Errors that `gatectl doctor` finds.
+    pub(super) mtu: PathMtu,
+    /// Errors and warnings that `gatectl doctor` finds and that are about such packets.
     pub(super) system: Vec<(String, String)>,
 }
 
@@ -151,6 +173,8 @@ pub(super) struct Device {
     pub(super) all: Vec<String>,
     /// The prefix of the deny list that holds the client, where XDP reads it.
     pub(super) denied: Option<String>,
+    /// Our XDP runs on it; where it is not known, on any.
+    pub(super) xdp: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -193,6 +217,34 @@ pub(super) enum Routing {
         route: Option<String>,
     },
     Unknown(String),
+}
+
+/// What a route sends to.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    /// None: a reference that does not resolve.
+    pub(super) id: Option<String>,
+    pub(super) weight: u32,
+    pub(super) endpoints: usize,
+}
+
+impl Target {
+    fn answers(&self) -> bool {
+        self.id.is_some() && self.endpoints > 0
+    }
+
+    fn name(&self) -> &str {
+        self.id.as_deref().unwrap_or("a backendRef that does not resolve")
+    }
+}
+
+/// What the kernel believes to fit through, in bytes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PathMtu {
+    pub(super) client: Option<(IpAddr, u32)>,
+    pub(super) endpoints: Vec<(SocketAddr, u32)>,
+    /// `net.ipv4.ip_no_pmtu_disc`: the node takes no notice of "fragmentation needed".
+    pub(super) deaf: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -248,9 +300,10 @@ fn judge(stage: Stage, facts: &Facts) -> Judgement {
         Stage::Generation => generation(facts),
         Stage::Listener => listener(facts),
         Stage::Routing => routing(facts),
-        Stage::Endpoints => endpoints(facts),
-        Stage::Backend => backend(facts),
-        Stage::System => system(facts),
+        Stage::Endpoints => reach::endpoints(facts),
+        Stage::Backend => reach::backend(facts),
+        Stage::Mtu => reach::mtu(facts),
+        Stage::System => reach::system(facts),
     }
 }
 
@@ -350,7 +403,12 @@ fn port(facts: &Facts) -> Judgement {
     if facts.port_in_kernel {
         return ok(format!("{vip} port {port}/{name} has a socket slot"));
     }
-    let fate = if facts.drops_without_listener { "dropped in silence" } else { "refused" };
+    let xdp = facts.device.as_ref().is_ok_and(|device| device.xdp);
+    let fate = match (facts.drops_without_listener, xdp) {
+        (true, _) => "dropped in silence",
+        (false, true) => "dropped in silence by XDP",
+        (false, false) => "refused",
+    };
     let others = if facts.ports.is_empty() { "none".to_owned() } else { facts.ports.join(", ") };
     broken(
         format!(
@@ -485,7 +543,7 @@ fn routing(facts: &Facts) -> Judgement {
             format!("the proxy refuses the request for host {host} path {path}: the client gets {status}"),
             "give --host and --path as the client sends them; the path's escapes are judged by the Gateway's GatewayParameters",
         ),
-        Routing::Answer { host, path, route: Some(route), .. } if without_endpoints(facts) => {
+        Routing::Answer { host, path, route: Some(route), .. } if reach::without_endpoints(facts) => {
             ok(format!("host {host} path {path} → {route}"))
         }
         Routing::Answer { host, path, status: Some(status), route: Some(route), .. } if *status >= 500 => {
@@ -498,60 +556,6 @@ fn routing(facts: &Facts) -> Judgement {
             let answer = status.map_or_else(String::new, |status| format!(", answers {status}"));
             ok(format!("host {host} path {path} → {route}{answer}"))
         }
-    }
-}
-
-/// The route names backends, and none of them has an endpoint.
-fn without_endpoints(facts: &Facts) -> bool {
-    !facts.backends.is_empty() && facts.endpoints.is_empty()
-}
-
-fn endpoints(facts: &Facts) -> Judgement {
-    if without_endpoints(facts) {
-        return broken(
-            format!("no endpoint behind {}: clients get no answer, or 503", facts.backends.join(", ")),
-            "are Pods of the Service ready? `kubectl get endpointslices` in its namespace",
-        );
-    }
-    let ready = facts.endpoints.iter().filter(|endpoint| endpoint.state == "ready").count();
-    let all = facts.endpoints.len();
-    match (ready, all) {
-        (0, 0) => skipped("no backend is asked"),
-        (0, _) => warning(
-            format!("none of {all} endpoints is ready"),
-            "draining or ejected endpoints are used as long as there is nothing else; check the Pods",
-        ),
-        _ => ok(format!("{ready} of {all} endpoints ready")),
-    }
-}
-
-fn backend(facts: &Facts) -> Judgement {
-    let tried: Vec<_> = facts.endpoints.iter().filter_map(|e| Some((e, e.reachable.as_ref()?))).collect();
-    let failed: Vec<String> = tried
-        .iter()
-        .filter_map(|(endpoint, result)| {
-            let error = result.as_ref().err()?;
-            Some(format!("{} ({}): {error}", endpoint.address, endpoint.backend))
-        })
-        .collect();
-    match (failed.len(), tried.len()) {
-        (_, 0) if facts.endpoints.is_empty() => skipped("no endpoint to connect to"),
-        (_, 0) => skipped("UDP endpoints are not tried: only they know what they would answer"),
-        (0, count) => ok(format!("this node connects to {count} of {count}")),
-        (failures, count) if failures == count => broken(
-            format!("this node connects to none of its endpoints: {}", failed.join("; ")),
-            "check the Pods and what lies between: network policy, CNI routes, firewalls",
-        ),
-        (_, _) => {
-            warning(format!("not all endpoints are reachable: {}", failed.join("; ")), "check these Pods")
-        }
-    }
-}
-
-fn system(facts: &Facts) -> Judgement {
-    match facts.system.first() {
-        None => ok("sysctls, devices and kernel features are fine"),
-        Some((text, remedy)) => warning(text.clone(), remedy.clone()),
     }
 }
 

@@ -17,6 +17,7 @@ fn healthy() -> Facts {
             carrier: true,
             all: vec!["eth0".into()],
             denied: None,
+            xdp: false,
         }),
         port_in_kernel: true,
         ports: vec!["80/TCP".into()],
@@ -43,15 +44,79 @@ fn healthy() -> Facts {
             status: None,
             route: Some("HTTPRoute/default/a".into()),
         },
-        backends: vec!["default/a:80".into()],
+        backends: vec![target("default/a:80", 1, 1)],
         endpoints: vec![Endpoint {
             backend: "default/a:80".into(),
             address: "10.0.0.1:8080".parse().unwrap(),
             state: "ready".into(),
             reachable: Some(Ok(())),
         }],
+        mtu: PathMtu {
+            client: Some(("198.51.100.7".parse().unwrap(), 1500)),
+            endpoints: vec![("10.0.0.1:8080".parse().unwrap(), 1450)],
+            deaf: false,
+        },
         system: Vec::new(),
     }
+}
+
+fn target(id: &str, weight: u32, endpoints: usize) -> Target {
+    Target { id: Some(id.to_owned()).filter(|id| !id.is_empty()), weight, endpoints }
+}
+
+fn state_of(facts: &Facts, stage: Stage) -> (State, String) {
+    let verdict = walk(facts).into_iter().find(|verdict| verdict.stage == stage).unwrap();
+    (verdict.state, verdict.text)
+}
+
+/// Not every client is served, and the walk says how many are not.
+#[test]
+fn backends_that_get_traffic_must_have_endpoints() {
+    let mut facts = healthy();
+    for (backends, wanted, says) in [
+        (vec![target("a", 1, 1), target("b", 3, 0)], State::Warning, "75 % of the traffic"),
+        (vec![target("a", 1, 1), target("", 1, 0)], State::Warning, "50 % of the traffic"),
+        (vec![target("a", 1, 1), target("b", 0, 0)], State::Ok, "1 of 1 endpoints"),
+        (vec![target("a", 0, 1), target("b", 1, 0)], State::Broken, "no endpoint behind b"),
+        (vec![target("a", 1, 0), target("", 1, 0)], State::Broken, "no endpoint behind a, a backendRef"),
+    ] {
+        facts.backends = backends;
+        let (state, text) = state_of(&facts, Stage::Endpoints);
+        assert_eq!(state, wanted, "{text}");
+        assert!(text.contains(says), "{text}");
+    }
+}
+
+#[test]
+fn a_closed_port_is_silent_where_xdp_runs() {
+    let mut facts = healthy();
+    facts.port_in_kernel = false;
+    assert!(state_of(&facts, Stage::Port).1.contains("refused"));
+    facts.device.as_mut().unwrap().xdp = true;
+    assert!(state_of(&facts, Stage::Port).1.contains("in silence by XDP"));
+}
+
+#[test]
+fn what_does_not_fit_is_a_warning() {
+    let harms: [fn(&mut Facts); 3] = [
+        |f| f.mtu.deaf = true,
+        |f| f.mtu.endpoints[0].1 = 552,
+        |f| f.mtu.client = Some(("2001:db8::7".parse().unwrap(), 1000)),
+    ];
+    assert_eq!(state_of(&healthy(), Stage::Mtu).0, State::Ok);
+    for harm in harms {
+        let mut facts = healthy();
+        harm(&mut facts);
+        assert_eq!(state_of(&facts, Stage::Mtu).0, State::Warning);
+    }
+}
+
+#[test]
+fn the_system_s_troubles_are_counted() {
+    let mut facts = healthy();
+    facts.system = vec![("eth0: is down".into(), "up".into()), ("x: y".into(), "z".into())];
+    let (state, text) = state_of(&facts, Stage::System);
+    assert_eq!((state, text.as_str()), (State::Warning, "eth0: is down; 1 more: `gatectl doctor`"));
 }
 
 fn answer(listener: Option<&str>, status: Option<u16>, route: Option<&str>) -> Routing {
@@ -101,7 +166,8 @@ fn the_first_broken_link_is_named() {
     breaks(Stage::Routing, |f| f.routing = answer(Some("http"), None, None));
     breaks(Stage::Routing, |f| f.routing = answer(Some("http"), Some(400), None));
     breaks(Stage::Routing, |f| f.routing = answer(Some("http"), Some(500), Some("HTTPRoute/default/a")));
-    breaks(Stage::Endpoints, |f| f.endpoints.clear());
+    breaks(Stage::Endpoints, |f| f.backends[0].endpoints = 0);
+    breaks(Stage::Routing, |f| f.routing = answer(Some("tcp"), None, None));
     breaks(Stage::Proxy, |f| {
         f.selected = Ok(Selected::Rejected);
         f.proxy = Err("nothing answers".into());

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use gateway_common::abi::Proto;
 use gateway_common::admin::{
-    AgentStatus, BackendStatus, ListenerStatus, ObjectStatus, ProxyStatus, RouteAnswer, RouteQuery,
-    RouteStatus,
+    AgentStatus, BackendStatus, ListenerStatus, ObjectStatus, ProxyStatus, RouteAnswer, RouteBackend,
+    RouteQuery, RouteStatus,
 };
 use gateway_common::ir::GatewayId;
 use hyper::Method;
 
-use super::chain::{Agent, Device, Endpoint, Facts, Holder, Listener, Locality, Proxy, Routing, Selected};
-use super::{Explain, queue};
+use super::chain::{
+    Agent, Device, Endpoint, Facts, Holder, Listener, Locality, Proxy, Routing, Selected, Target,
+};
+use super::{Explain, mtu, queue};
 use crate::announce::{self, Announcer};
 use crate::cli::silence::Silence;
 use crate::cli::{Paths, client, doctor, get};
@@ -40,6 +42,7 @@ pub(super) fn facts(explain: &Explain, paths: &Paths) -> anyhow::Result<Facts> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let network = runtime.block_on(network(explain, view.as_ref().ok()));
     let routing = routing(explain, &proxy_socket, &listeners);
+    let endpoints = endpoints(&proxy_socket, &routing.backends, proto);
     Ok(Facts {
         vip,
         port,
@@ -57,11 +60,12 @@ pub(super) fn facts(explain: &Explain, paths: &Paths) -> anyhow::Result<Facts> {
         drops_without_listener: kernel.as_ref().is_some_and(|vip| vip.drops_without_listener),
         selected: view.and_then(|view| select(&view, explain)),
         proxy: proxy(&proxy_socket),
-        endpoints: endpoints(&proxy_socket, &routing.backends, proto),
+        mtu: mtu::path(explain.from, &endpoints),
+        endpoints,
         backends: routing.backends,
         routing: routing.answer,
         listeners: listeners.iter().map(listener).collect(),
-        system: doctor::errors(paths),
+        system: doctor::troubles(paths, vip.is_ipv4()),
         holder,
     })
 }
@@ -148,9 +152,18 @@ async fn device(announcer: &Announcer, from: Option<IpAddr>, view: Option<&View>
         None => None,
     };
     let device = devices.iter().find(|device| Some(device.index) == toward && !device.loopback);
+    let has_xdp = |name: Option<&str>| {
+        let of = |p: &Program| name.is_none() || p.device.as_deref() == name;
+        programs.iter().any(|p| p.ours && p.hook.starts_with("xdp") && of(p))
+    };
     Ok(match device {
-        None => Device { name: None, attached: true, carrier: true, all, denied: None },
+        // Of a client that nobody named the device is not known; one on the node passes none.
+        None => {
+            let xdp = from.is_none() && has_xdp(None);
+            Device { name: None, attached: true, carrier: true, all, denied: None, xdp }
+        }
         Some(device) => Device {
+            xdp: has_xdp(Some(&device.name)),
             name: Some(device.name.clone()),
             attached: all.contains(&device.name),
             carrier: device.carrier,
@@ -193,7 +206,7 @@ fn listener(status: &ListenerStatus) -> Listener {
 /// What the proxy would answer, and the backends that it would ask.
 struct Routed {
     answer: Routing,
-    backends: Vec<String>,
+    backends: Vec<Target>,
 }
 
 fn routing(
@@ -210,9 +223,12 @@ fn routing(
         route.port == explain.target.port() && listeners.iter().any(attached)
     };
     if ["TCP", "UDP"].contains(&first.protocol.as_str()) {
-        let rules = routes.iter().filter(here).flat_map(|route| &route.rules);
-        let backends = rules.flat_map(|rule| &rule.backends).map(|text| id_of(text)).collect();
-        return Routed { answer: Routing::NotAsked, backends };
+        // The host is not looked at.
+        let Routed { answer, backends } =
+            test(explain, socket, &first.gateway, listeners, explain.target.ip().to_string());
+        let routed = matches!(answer, Routing::Answer { route: Some(_), .. });
+        let answer = if routed { Routing::NotAsked } else { answer };
+        return Routed { answer, backends };
     }
     let host = explain.host.clone().unwrap_or_else(|| {
         let named = routes.iter().filter(here).flat_map(|route| &route.hostnames).next();
@@ -220,11 +236,6 @@ fn routing(
         named.map_or_else(|| explain.target.ip().to_string(), |name| name.replace('*', "any"))
     });
     test(explain, socket, &first.gateway, listeners, host)
-}
-
-/// `id weight` → `id`.
-fn id_of(text: &str) -> String {
-    text.split(' ').next().unwrap_or(text).to_owned()
 }
 
 fn test(
@@ -255,7 +266,7 @@ fn test(
             let result = answer.results.iter().find(|r| r.listener.as_ref().is_none_or(is_here));
             let backends = result.into_iter().flat_map(|result| &result.backends);
             Routed {
-                backends: backends.filter_map(|backend| Some(backend.id.as_ref()?.to_string())).collect(),
+                backends: backends.map(target).collect(),
                 answer: Routing::Answer {
                     host,
                     path: explain.path.clone(),
@@ -268,9 +279,15 @@ fn test(
     }
 }
 
-fn endpoints(socket: &Result<std::path::PathBuf, String>, wanted: &[String], proto: Proto) -> Vec<Endpoint> {
+fn target(backend: &RouteBackend) -> Target {
+    let RouteBackend { id, weight, endpoints } = backend;
+    Target { id: id.as_ref().map(ToString::to_string), weight: *weight, endpoints: *endpoints }
+}
+
+fn endpoints(socket: &Result<std::path::PathBuf, String>, wanted: &[Target], proto: Proto) -> Vec<Endpoint> {
     let backends: Vec<BackendStatus> = ask(socket, "/backends").unwrap_or_default();
-    let used = backends.iter().filter(|backend| wanted.iter().any(|id| id == backend.id.as_str()));
+    let is_used = |id: &str| wanted.iter().any(|to| to.weight > 0 && to.id.as_deref() == Some(id));
+    let used = backends.iter().filter(|backend| is_used(backend.id.as_str()));
     let mut found = Vec::new();
     for backend in used {
         for endpoint in &backend.endpoints {
