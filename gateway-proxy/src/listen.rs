@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use gateway_common::ir::{GatewayId, SocketId};
 use rustix::io::Errno;
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_local};
 use tracing::warn;
 
@@ -28,7 +29,16 @@ pub enum Socket {
 /// What a worker listens on.
 #[derive(Default)]
 pub struct Listening {
-    groups: BTreeMap<SocketId, Vec<AbortHandle>>,
+    groups: BTreeMap<SocketId, Vec<Serving>>,
+    /// Of UDP groups that drain. What has drained is dead.
+    draining: BTreeMap<SocketId, Vec<Weak<Notify>>>,
+}
+
+/// How serving a socket is ended.
+enum Serving {
+    Tcp(AbortHandle),
+    /// Drains by itself, unless it is told that it was superseded.
+    Udp(Weak<Notify>),
 }
 
 /// Splits a group's descriptors over `workers`: descriptor i belongs to worker i % workers.
@@ -51,6 +61,10 @@ impl Listening {
         if self.groups.contains_key(&id) {
             return;
         }
+        self.draining.retain(|_, sockets| sockets.iter().any(|socket| socket.strong_count() > 0));
+        for superseded in self.draining.remove(&id).iter().flatten().filter_map(Weak::upgrade) {
+            superseded.notify_one();
+        }
         let mut tasks = Vec::new();
         for socket in sockets {
             match serve(worker, &id, socket) {
@@ -64,7 +78,12 @@ impl Listening {
     /// Stops accepting on a group and closes this worker's sockets of it. UDP sessions end by their own draining.
     pub fn stop(&mut self, id: &SocketId) {
         for task in self.groups.remove(id).unwrap_or_default() {
-            task.abort();
+            match task {
+                Serving::Tcp(task) => task.abort(),
+                Serving::Udp(superseded) => {
+                    self.draining.entry(id.clone()).or_default().push(superseded);
+                }
+            }
         }
     }
 
@@ -75,22 +94,24 @@ impl Listening {
     }
 }
 
-fn serve(worker: &Rc<Worker>, id: &SocketId, socket: Socket) -> io::Result<AbortHandle> {
+fn serve(worker: &Rc<Worker>, id: &SocketId, socket: Socket) -> io::Result<Serving> {
     let worker = worker.clone();
     let gateway = id.gateway().clone();
     let task = match socket {
         Socket::Tcp(listener) => {
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            spawn_local(accept_all(worker, gateway, listener)).abort_handle()
+            Serving::Tcp(spawn_local(accept_all(worker, gateway, listener)).abort_handle())
         }
         Socket::Udp(socket) => {
             let vip = socket.local_addr()?;
             let socket = tokio::net::UdpSocket::from_std(socket)?;
             let anchor = Anchor { gateway: gateway.clone(), udp: true, vip, listener: None };
             let drain = worker.drains.register(anchor);
+            let superseded = Rc::new(Notify::new());
+            let serving = Serving::Udp(Rc::downgrade(&superseded));
             // Not aborted: the socket is needed until its sessions have drained.
-            spawn_local(udp::serve(worker, gateway, socket, drain));
-            spawn_local(async {}).abort_handle()
+            spawn_local(udp::serve(worker, gateway, socket, drain, superseded));
+            serving
         }
     };
     Ok(task)

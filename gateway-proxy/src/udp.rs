@@ -16,6 +16,7 @@ use std::time::Duration;
 use gateway_common::ir::{AccessLog, GatewayId, ProxyProtocolOut};
 use rustix::net::SendFlags;
 use tokio::net::UdpSocket;
+use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tracing::debug;
 
@@ -57,8 +58,15 @@ struct Vip {
     answered: Cell<u64>,
 }
 
-/// Serves one worker's socket of one VIP and port, until drained.
-pub async fn serve(worker: Rc<Worker>, gateway: GatewayId, socket: UdpSocket, drain: Drain) {
+/// Serves one worker's socket of one VIP and port, until drained. `superseded` ends the draining: another socket of the same
+/// address is there, and the kernel would go on to give this one its share of datagrams.
+pub async fn serve(
+    worker: Rc<Worker>,
+    gateway: GatewayId,
+    socket: UdpSocket,
+    drain: Drain,
+    superseded: Rc<Notify>,
+) {
     let Ok(address) = socket.local_addr() else { return };
     let vip = Rc::new(Vip {
         table: worker.udp.of(&gateway),
@@ -86,7 +94,11 @@ pub async fn serve(worker: Rc<Worker>, gateway: GatewayId, socket: UdpSocket, dr
             },
         }
     }
-    vip.wind_down().await;
+    tokio::select! {
+        () = vip.wind_down() => {}
+        () = superseded.notified() => {}
+    }
+    vip.end_all();
 }
 
 impl Vip {
@@ -204,7 +216,7 @@ impl Vip {
         (self.idle() / 4).min(LOOK)
     }
 
-    /// Ends sessions that are idle or whose endpoint is no longer configured.
+    /// Ends sessions that are idle, or whose client would not come to their endpoint any more.
     fn clean(&self) {
         let idle = u64::try_from(self.idle().as_millis()).unwrap_or(u64::MAX);
         self.table.expire(self.worker.deadlines.now_ms().saturating_sub(idle));
@@ -216,15 +228,31 @@ impl Vip {
             .sessions
             .borrow()
             .values()
-            .filter(|session| {
-                let backend = view.backend(&session.backend);
-                !backend.is_some_and(|b| b.endpoints.iter().any(|e| e.address == session.address()))
-            })
+            .filter(|session| !self.is_wanted(&view, session))
             .cloned()
             .collect();
         for session in gone {
             session.end(Reason::EndpointGone);
         }
+    }
+
+    /// The route still sends to the session's backend, and that still has its endpoint.
+    fn is_wanted(&self, view: &Snapshot, session: &Session) -> bool {
+        let port = view.gateway(&self.gateway).and_then(|gateway| gateway.udp_port(self.address.port()));
+        // Without its port the session drains.
+        let Some(port) = port else { return true };
+        let mut refs = port.l4.any().into_iter().flat_map(|route| l4::backends(route));
+        let backend = view.backend(&session.backend);
+        refs.any(|to| to.weight > 0 && to.backend.as_ref() == Some(&session.backend))
+            && backend.is_some_and(|b| b.endpoints.iter().any(|e| e.address == session.address()))
+    }
+
+    /// The listener's name where the Gateway wants a log.
+    fn logged(&self) -> Option<String> {
+        let view = self.worker.view();
+        let gateway = view.gateway(&self.gateway)?;
+        let listener = gateway.udp_port(self.address.port())?.ir.listeners.first()?;
+        (gateway.settings.access_log == AccessLog::Json).then(|| listener.name.clone())
     }
 
     /// Passes one endpoint's answers on, as many as there are; false when nobody is there.
@@ -268,6 +296,9 @@ impl Vip {
                 break;
             }
         }
+    }
+
+    fn end_all(&self) {
         let left: Vec<_> = self.sessions.borrow().values().cloned().collect();
         for session in left {
             session.end(Reason::Drain);
@@ -277,6 +308,8 @@ impl Vip {
 
 /// A session's task: answers go to the client until the session ends.
 async fn answer(vip: Rc<Vip>, session: Rc<Session>) {
+    // The Gateway may be gone by the end.
+    let listener = vip.logged();
     let reason = loop {
         tokio::select! {
             biased;
@@ -291,13 +324,10 @@ async fn answer(vip: Rc<Vip>, session: Rc<Session>) {
     if reason != Reason::Ok {
         session.handle.end(reason);
     }
-    let view = vip.worker.view();
-    let Some(gateway) = view.gateway(&vip.gateway) else { return };
-    if gateway.settings.access_log == AccessLog::Json {
-        let listener = gateway.udp_port(vip.address.port()).and_then(|port| port.ir.listeners.first());
+    if let Some(listener) = listener {
         vip.worker.log.write(&Record {
             gateway: &vip.gateway,
-            listener: listener.map(|listener| listener.name.as_str()),
+            listener: Some(&listener),
             protocol: Protocol::Udp.as_str(),
             client: session.handle.client.get(),
             vip: vip.address,

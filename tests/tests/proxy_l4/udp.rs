@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gatehouse_tests::fake_agent::share;
+use gateway_common::ir::{L4Rule, PortProtocol, RouteRules};
 use tokio::net::UdpSocket;
 
-use crate::bed::{Bed, PATIENCE, udp_socket, within};
+use crate::bed::{Bed, PATIENCE, backend, port, route, udp_socket, within};
 
 const SESSIONS: &str = "gatehouse_proxy_udp_sessions";
 
@@ -152,4 +154,27 @@ async fn a_session_moves_when_its_endpoint_leaves_the_configuration() {
     client.send_to(b"3", vip).await.unwrap();
     within(new.recv_from(&mut buffer)).await.unwrap();
     assert_eq!(buffer[0], b'3');
+}
+
+#[tokio::test]
+async fn a_session_moves_when_its_route_does() {
+    let mut bed = Bed::new(&[]).await;
+    let ((old, old_address), (new, new_address)) = (udp_socket().await, udp_socket().await);
+    let vip = bed.udp().await;
+    let to = |name| {
+        let rules = RouteRules::Udp(L4Rule { backends: vec![share(name, 1)] });
+        let both = [backend("b", &[old_address], None), backend("c", &[new_address], None)];
+        [vec![route("UDPRoute/default/r", vip, &[], rules)], both.into()].concat()
+    };
+    bed.serve(vec![port(vip, PortProtocol::Udp)], to("b")).await;
+    let (client, _) = udp_socket().await;
+    let mut buffer = [0; 10];
+    client.send_to(b"1", vip).await.unwrap();
+    within(old.recv_from(&mut buffer)).await.unwrap();
+    // The backend is still there, for others.
+    bed.serve(vec![port(vip, PortProtocol::Udp)], to("c")).await;
+    bed.until_ended("endpoint_gone", 1.0).await;
+    client.send_to(b"2", vip).await.unwrap();
+    within(new.recv_from(&mut buffer)).await.unwrap();
+    assert_eq!(buffer[0], b'2');
 }
