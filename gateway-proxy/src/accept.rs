@@ -2,6 +2,7 @@
 
 mod crash;
 mod dispatch;
+mod refused;
 pub mod spread;
 
 use std::net::SocketAddr;
@@ -33,6 +34,8 @@ pub struct Accepted {
     pub peer: SocketAddr,
     /// The client: the peer, or what a trusted PROXY header said.
     pub client: SocketAddr,
+    /// A trusted PROXY header said that the client came to its sender over TLS.
+    pub secure: bool,
     /// What the client connected to.
     pub vip: SocketAddr,
     /// As of the accept.
@@ -112,6 +115,7 @@ fn serve(worker: &Rc<Worker>, gateway: &GatewayId, stream: TcpStream, peer: Sock
         read: BytesMut::new(),
         peer,
         client: peer,
+        secure: false,
         vip,
         gateway: gateway.clone(),
         port: port.clone(),

@@ -26,6 +26,14 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// The one that was chosen.
+    pub const fn backend(&self) -> Option<&BackendId> {
+        match self {
+            Self::NoEndpoint(backend) | Self::Failed { backend, .. } => Some(backend),
+            Self::NoBackend | Self::Unresolved => None,
+        }
+    }
+
     /// As the access log and the metrics say it.
     pub fn reason(&self) -> Reason {
         match self {

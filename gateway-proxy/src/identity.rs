@@ -53,10 +53,11 @@ pub struct Client {
 }
 
 impl ConnectionIdentity {
-    /// `peer`: the connection's, or what a PROXY protocol header says in its place. `port`: the listener's.
-    pub fn new(peer: SocketAddr, port: u16, tls: bool, trusted: &[IpNet]) -> Self {
+    /// `peer`: the connection's, or what a PROXY protocol header says in its place. `port`: the listener's. `secure`: the
+    /// client speaks TLS.
+    pub fn new(peer: SocketAddr, port: u16, secure: bool, trusted: &[IpNet]) -> Self {
         let peer = peer.ip().to_canonical();
-        let scheme = if tls { "https" } else { "http" };
+        let scheme = if secure { "https" } else { "http" };
         let node = match peer {
             IpAddr::V4(address) => address.to_string(),
             IpAddr::V6(address) => format!("\"[{address}]\""),

@@ -16,21 +16,32 @@ use crate::{client_hello, proxy_protocol, tcp};
 /// Room for what is read at once: a PROXY header or a ClientHello whole.
 const READ: usize = 2048;
 
+/// Why a connection is not served.
+pub struct Refusal {
+    pub reason: Reason,
+    pub detail: String,
+}
+
 /// Takes the PROXY header off a connection whose port wants one and whose peer is trusted; the client is who it says.
-pub async fn proxy_header(worker: &Worker, accepted: &mut Accepted) -> Result<(), Reason> {
+pub async fn proxy_header(worker: &Worker, accepted: &mut Accepted) -> Result<(), Refusal> {
     let port = accepted.port.clone();
     let Some(wanted) = &port.proxy_protocol else { return Ok(()) };
     let peer = accepted.peer.ip().to_canonical();
     if !wanted.trusted.iter().any(|net| net.contains(&peer)) {
-        return if wanted.strict { Err(Reason::ProxyHeader) } else { Ok(()) };
+        if wanted.strict {
+            let detail = format!("{peer} is not trusted to send one");
+            return Err(Refusal { reason: Reason::ProxyHeader, detail });
+        }
+        return Ok(());
     }
     let limit = accepted.gateway.settings.timeouts.proxy_header_ms;
     let parsed = read_until(worker, accepted, limit, proxy_protocol::parse).await;
-    let (header, length) = parsed.map_err(|error| {
-        debug!(gateway = %accepted.gateway.id, error, "PROXY header");
-        Reason::ProxyHeader
+    let (header, length) = parsed.map_err(|detail| {
+        debug!(gateway = %accepted.gateway.id, detail, "PROXY header");
+        Refusal { reason: Reason::ProxyHeader, detail }
     })?;
     drop(accepted.read.split_to(length));
+    accepted.secure = header.tls;
     if let Some(addresses) = header.addresses {
         accepted.client = addresses.source;
         accepted.handle.client.set(addresses.source);
@@ -39,12 +50,13 @@ pub async fn proxy_header(worker: &Worker, accepted: &mut Accepted) -> Result<()
 }
 
 /// Where a connection on a port with passthrough listeners goes: None when it is to be opened here.
-pub async fn destination(worker: &Worker, accepted: &mut Accepted) -> Result<Option<tcp::To>, Reason> {
+pub async fn destination(worker: &Worker, accepted: &mut Accepted) -> Result<Option<tcp::To>, Refusal> {
     let limit = accepted.gateway.settings.timeouts.handshake_ms;
     let peeked = read_until(worker, accepted, limit, client_hello::peek).await;
-    let hello = peeked.map_err(|error| {
-        debug!(gateway = %accepted.gateway.id, error, "ClientHello");
-        if error == TIMEOUT { Reason::TlsTimeout } else { Reason::TlsHandshake }
+    let hello = peeked.map_err(|detail| {
+        debug!(gateway = %accepted.gateway.id, detail, "ClientHello");
+        let reason = if detail == TIMEOUT { Reason::TlsTimeout } else { Reason::TlsHandshake };
+        Refusal { reason, detail }
     })?;
     let sni = hello.server_name;
     let name = sni.as_deref().unwrap_or_default();

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_common::ir::{AccessLog, Route};
+use gateway_common::ir::{AccessLog, BackendId, Route};
 use tokio::net::TcpStream;
 use tracing::debug;
 
@@ -21,6 +21,7 @@ use copy::{Copy, Pair, Side};
 /// How a connection ended, for the log.
 struct Ended {
     reason: Reason,
+    backend: Option<BackendId>,
     detail: Option<String>,
     received: u64,
     sent: u64,
@@ -38,8 +39,8 @@ pub struct To {
 pub async fn serve(worker: Rc<Worker>, view: View, accepted: Accepted, to: To) {
     accepted.handle.client.set(accepted.client);
     let ended = match &to.route {
-        Some(route) => forward(&worker, view, &accepted, route).await,
-        None => refused(&accepted, Reason::RouteNotFound, None),
+        Some(route) => forward(&worker, view, &accepted, route, to.sni.as_deref()).await,
+        None => refused(&accepted, Reason::RouteNotFound),
     };
     if ended.reason != Reason::Ok {
         accepted.handle.end(ended.reason);
@@ -49,7 +50,13 @@ pub async fn serve(worker: Rc<Worker>, view: View, accepted: Accepted, to: To) {
     }
 }
 
-async fn forward(worker: &Rc<Worker>, view: View, accepted: &Accepted, route: &Route) -> Ended {
+async fn forward(
+    worker: &Rc<Worker>,
+    view: View,
+    accepted: &Accepted,
+    route: &Route,
+    sni: Option<&str>,
+) -> Ended {
     let connected = {
         // Not held while bytes flow: an old snapshot must not live as long as a connection.
         let view = view;
@@ -59,26 +66,28 @@ async fn forward(worker: &Rc<Worker>, view: View, accepted: &Accepted, route: &R
             timeouts: &accepted.gateway.settings.timeouts,
             client: accepted.client,
             vip: accepted.vip,
+            sni,
         };
         connect::stream(worker, &request).await
     };
     match connected {
-        Ok((connected, lease)) => {
+        Ok((connected, lease, backend)) => {
             accepted.handle.backend.set(Some(lease.address()));
             let ended = carry(worker, accepted, &connected.stream).await;
             drop((connected, lease));
-            ended
+            Ended { backend: Some(backend), ..ended }
         }
         Err(error) => {
             debug!(gateway = %accepted.gateway.id, %error, "connection not forwarded");
-            refused(accepted, error.reason(), Some(error.to_string()))
+            let (backend, detail) = (error.backend().cloned(), Some(error.to_string()));
+            Ended { backend, detail, ..refused(accepted, error.reason()) }
         }
     }
 }
 
-fn refused(accepted: &Accepted, reason: Reason, detail: Option<String>) -> Ended {
+fn refused(accepted: &Accepted, reason: Reason) -> Ended {
     reset::at_once(&accepted.stream);
-    Ended { reason, detail, received: 0, sent: 0 }
+    Ended { reason, backend: None, detail: None, received: 0, sent: 0 }
 }
 
 /// Copies until both sides are done, one is gone, nothing moves any more or the time to drain is over.
@@ -117,7 +126,7 @@ async fn carry(worker: &Worker, accepted: &Accepted, backend: &TcpStream) -> End
         () = drained(worker, accepted) => given_up(Reason::Drain),
     };
     let (received, sent) = copy.totals();
-    Ended { reason, detail: None, received, sent }
+    Ended { reason, backend: None, detail: None, received, sent }
 }
 
 /// Ready when the connection was told to drain and had its time for it.
@@ -139,7 +148,7 @@ fn log(worker: &Worker, accepted: &Accepted, to: &To, ended: &Ended) {
         sni: to.sni.as_deref(),
         request: None,
         route: to.route.as_ref().map(|route| &route.id),
-        backend: None,
+        backend: ended.backend.as_ref(),
         endpoint: entry.backend.get(),
         reason: ended.reason,
         detail: ended.detail.as_deref(),

@@ -6,6 +6,7 @@ use gateway_common::ir::PortProtocol;
 use tracing::debug;
 
 use super::Accepted;
+use super::refused::Refused;
 use crate::access_log::Reason;
 use crate::drain::Drain;
 use crate::http::client::{Client, Opening, Tls};
@@ -14,7 +15,7 @@ use crate::http::serve;
 use crate::http::timing::{Phase, Timing};
 use crate::preface;
 use crate::tcp;
-use crate::tls::handshake;
+use crate::tls::handshake::{self, Unrecognized};
 use crate::worker::{View, Worker};
 
 /// `view` is what the connection was accepted under: what its port names is in it, whatever changes meanwhile.
@@ -23,8 +24,8 @@ pub(super) async fn serve(worker: Rc<Worker>, view: View, mut accepted: Accepted
         debug!(%error, "client connection gone at accept");
         return;
     }
-    if let Err(reason) = preface::proxy_header(&worker, &mut accepted).await {
-        return accepted.handle.end(reason);
+    if let Err(refusal) = preface::proxy_header(&worker, &mut accepted).await {
+        return Refused::of(&accepted).end(&worker, refusal.reason, Some(&refusal.detail));
     }
     match accepted.port.protocol {
         PortProtocol::Http => http(worker, view, accepted).await,
@@ -32,7 +33,9 @@ pub(super) async fn serve(worker: Rc<Worker>, view: View, mut accepted: Accepted
             match preface::destination(&worker, &mut accepted).await {
                 Ok(Some(to)) => tcp::serve(worker, view, accepted, to).await,
                 Ok(None) => tls(worker, view, accepted).await,
-                Err(reason) => accepted.handle.end(reason),
+                Err(refusal) => {
+                    Refused::of(&accepted).end(&worker, refusal.reason, Some(&refusal.detail));
+                }
             }
         }
         PortProtocol::Tls => tls(worker, view, accepted).await,
@@ -48,7 +51,8 @@ pub(super) async fn serve(worker: Rc<Worker>, view: View, mut accepted: Accepted
 
 async fn http(worker: Rc<Worker>, view: View, accepted: Accepted) {
     let timing = timing(&worker, &accepted);
-    let Accepted { stream, read, peer, client, vip, gateway, port, drain, handle: entry, permit } = accepted;
+    let Accepted { stream, read, peer, client, secure, vip, gateway, port, drain, handle: entry, permit } =
+        accepted;
     let mut stream = Prefixed::new(read, stream);
     let is_http2 = tokio::select! {
         is_http2 = serve::is_http2(&mut stream) => is_http2,
@@ -57,7 +61,7 @@ async fn http(worker: Rc<Worker>, view: View, accepted: Accepted) {
     };
     let limits = gateway.settings.limits;
     let opening =
-        Opening { address: client, peer, vip, tls: None, timing, drain, entry, view, gateway, port };
+        Opening { address: client, peer, vip, tls: None, secure, timing, drain, entry, view, gateway, port };
     let client = Client::new(worker, opening);
     match is_http2 {
         Ok(Some(true)) => serve::http2(client, Stream::Plain(stream), &limits).await,
@@ -71,19 +75,24 @@ async fn http(worker: Rc<Worker>, view: View, accepted: Accepted) {
 async fn tls(worker: Rc<Worker>, view: View, accepted: Accepted) {
     let timing = timing(&worker, &accepted);
     timing.enter(Phase::Handshake);
-    let Accepted { stream, read, peer, client, vip, gateway, port, drain, handle: entry, permit } = accepted;
-    let Some(server) = port.tls.clone() else { return entry.end(Reason::RouteNotFound) };
+    let Accepted { stream, read, peer, client, vip, gateway, port, drain, handle: entry, permit, .. } =
+        accepted;
+    let refused = Refused { gateway: &gateway, entry: &entry, client, vip, sni: None };
+    let Some(server) = port.tls.clone() else { return refused.end(&worker, Reason::RouteNotFound, None) };
     let handshake = Box::pin(handshake::accept(&port, &server, Prefixed::new(read, stream)));
     let session = tokio::select! {
         session = handshake => session,
-        () = timing.over() => return entry.end(Reason::TlsTimeout),
+        () = timing.over() => return refused.end(&worker, Reason::TlsTimeout, None),
     };
     let session = match session {
-        Ok(Some(session)) => session,
-        Ok(None) => return entry.end(Reason::RouteNotFound),
+        Ok(Ok(session)) => session,
+        Ok(Err(Unrecognized { sni })) => {
+            let refused = Refused { sni: sni.as_deref(), ..refused };
+            return refused.end(&worker, Reason::RouteNotFound, None);
+        }
         Err(error) => {
             debug!(%error, "handshake failed");
-            return entry.end(Reason::TlsHandshake);
+            return refused.end(&worker, Reason::TlsHandshake, Some(&error.to_string()));
         }
     };
     if session.resumed {
@@ -100,7 +109,8 @@ async fn tls(worker: Rc<Worker>, view: View, accepted: Accepted) {
     }
     let limits = gateway.settings.limits;
     let tls = Some(Tls { sni: session.sni, listener });
-    let opening = Opening { address: client, peer, vip, tls, timing, drain, entry, view, gateway, port };
+    let opening =
+        Opening { address: client, peer, vip, tls, secure: true, timing, drain, entry, view, gateway, port };
     let client = Client::new(worker, opening);
     if session.is_http2 {
         serve::http2(client, Stream::Tls(session.stream), &limits).await;

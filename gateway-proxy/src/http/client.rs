@@ -23,6 +23,7 @@ pub struct Client {
     pub vip: SocketAddr,
     /// None: no TLS.
     pub tls: Option<Tls>,
+    secure: bool,
     pub timing: Rc<Timing>,
     pub drain: Drain,
     pub entry: Handle,
@@ -54,6 +55,8 @@ pub struct Opening {
     pub peer: SocketAddr,
     pub vip: SocketAddr,
     pub tls: Option<Tls>,
+    /// The client speaks TLS, with us or with who said so before us.
+    pub secure: bool,
     pub timing: Rc<Timing>,
     pub drain: Drain,
     pub entry: Handle,
@@ -65,7 +68,7 @@ pub struct Opening {
 
 impl Client {
     pub fn new(worker: Rc<Worker>, opening: Opening) -> Rc<Self> {
-        let identity = identify(opening.address, opening.vip, opening.tls.is_some(), &opening.gateway);
+        let identity = identify(opening.address, opening.vip, opening.secure, &opening.gateway);
         let held = Held { view: opening.view, gateway: opening.gateway, port: opening.port, identity };
         Rc::new(Self {
             worker,
@@ -73,6 +76,7 @@ impl Client {
             peer: opening.peer,
             vip: opening.vip,
             tls: opening.tls,
+            secure: opening.secure,
             timing: opening.timing,
             drain: opening.drain,
             entry: opening.entry,
@@ -83,7 +87,7 @@ impl Client {
     }
 
     pub fn scheme(&self) -> &'static str {
-        if self.tls.is_some() { "https" } else { "http" }
+        if self.secure { "https" } else { "http" }
     }
 
     /// The configuration of this moment. A connection whose port is gone is served as before until it has drained.
@@ -99,7 +103,7 @@ impl Client {
                 let identity = if Arc::ptr_eq(&gateway.settings, &held.gateway.settings) {
                     held.identity.clone()
                 } else {
-                    identify(self.address, self.vip, self.tls.is_some(), &gateway)
+                    identify(self.address, self.vip, self.secure, &gateway)
                 };
                 *held = Rc::new(Held { view, gateway, port, identity });
             }
@@ -108,6 +112,6 @@ impl Client {
     }
 }
 
-fn identify(address: SocketAddr, vip: SocketAddr, tls: bool, gateway: &Gateway) -> Rc<ConnectionIdentity> {
-    Rc::new(ConnectionIdentity::new(address, vip.port(), tls, &gateway.settings.trusted_proxies))
+fn identify(address: SocketAddr, vip: SocketAddr, secure: bool, gateway: &Gateway) -> Rc<ConnectionIdentity> {
+    Rc::new(ConnectionIdentity::new(address, vip.port(), secure, &gateway.settings.trusted_proxies))
 }

@@ -74,7 +74,7 @@ impl Mirror {
 
     async fn exchange(&self, mut request: Request<RequestBody>) {
         let timeouts = &self.held.gateway.settings.timeouts;
-        let terms = Terms { timeouts, client: self.client, vip: self.vip };
+        let terms = Terms { timeouts, client: self.client, vip: self.vip, sni: None };
         match exchange::exchange(&self.worker, &self.upstream, &mut request, &terms).await {
             Ok(answer) => {
                 self.patience.renew();

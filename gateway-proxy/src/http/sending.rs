@@ -47,6 +47,7 @@ impl Sending<'_> {
             timeouts: &self.held.gateway.settings.timeouts,
             client: self.client.address,
             vip: self.client.vip,
+            sni: self.client.tls.as_ref().and_then(|tls| tls.sni.as_deref()),
         };
         let limit = self.limit();
         // In one place, whether there is a limit or not.

@@ -28,19 +28,28 @@ pub struct Session {
     pub resumed: bool,
 }
 
-/// Finishes the handshake with the listener that the SNI names. None: there is no such listener, and the client was told.
-pub async fn accept(port: &Port, server: &Arc<Server>, stream: Prefixed) -> io::Result<Option<Session>> {
+/// There is no listener for the name, and the client was told.
+pub struct Unrecognized {
+    pub sni: Option<String>,
+}
+
+/// Finishes the handshake with the listener that the SNI names.
+pub async fn accept(
+    port: &Port,
+    server: &Arc<Server>,
+    stream: Prefixed,
+) -> io::Result<Result<Session, Unrecognized>> {
     let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let sni = hello.client_hello().server_name().map(|name| Name::new(name).as_str().to_owned());
     let Some(listener) = port.hosts.find(sni.as_deref().unwrap_or_default()).copied() else {
         let mut stream = hello.io;
         stream.write_all(&UNRECOGNIZED_NAME).await?;
         stream.shutdown().await?;
-        return Ok(None);
+        return Ok(Err(Unrecognized { sni }));
     };
     let stream = hello.into_stream(server.config.clone()).await?;
     let tls = stream.get_ref().1;
     let is_http2 = tls.alpn_protocol() == Some(b"h2");
     let resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
-    Ok(Some(Session { stream: Box::new(stream), sni, listener, is_http2, resumed }))
+    Ok(Ok(Session { stream: Box::new(stream), sni, listener, is_http2, resumed }))
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use gateway_common::ir::{BackendRef, TimeoutSettings};
+use gateway_common::ir::{BackendId, BackendRef, TimeoutSettings};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tracing::debug;
@@ -25,6 +25,8 @@ pub struct Request<'a> {
     pub timeouts: &'a TimeoutSettings,
     pub client: SocketAddr,
     pub vip: SocketAddr,
+    /// The TLS server name that the client asked for.
+    pub sni: Option<&'a str>,
 }
 
 /// On whose behalf an endpoint of which backend is connected to.
@@ -33,6 +35,7 @@ pub struct Via<'a> {
     pub timeouts: &'a TimeoutSettings,
     pub client: SocketAddr,
     pub vip: SocketAddr,
+    pub sni: Option<&'a str>,
 }
 
 /// A stream to an endpoint, its PROXY header written.
@@ -41,12 +44,16 @@ pub struct Connected {
     pub open: Open,
 }
 
-/// A stream to one of the backends, and the endpoint's lease.
-pub async fn stream(worker: &Worker, request: &Request<'_>) -> Result<(Connected, Lease), ConnectError> {
+/// A stream to one of the backends, the endpoint's lease, and which backend it is.
+pub async fn stream(
+    worker: &Worker,
+    request: &Request<'_>,
+) -> Result<(Connected, Lease, BackendId), ConnectError> {
     let chosen = balance::weighted(request.backends).ok_or(ConnectError::NoBackend)?;
     let id = chosen.backend.as_ref().ok_or(ConnectError::Unresolved)?;
     let backend = request.view.backend(id).ok_or(ConnectError::Unresolved)?;
-    let via = Via { backend, timeouts: request.timeouts, client: request.client, vip: request.vip };
+    let Request { timeouts, client, vip, sni, .. } = *request;
+    let via = Via { backend, timeouts, client, vip, sni };
     backend.metrics.of(worker.index).requests.increment();
     let mut tried = Vec::new();
     let mut last = None;
@@ -57,7 +64,7 @@ pub async fn stream(worker: &Worker, request: &Request<'_>) -> Result<(Connected
         };
         let address = lease.address();
         match endpoint(worker, &lease, &via).await {
-            Ok(connected) => return Ok((connected, lease)),
+            Ok(connected) => return Ok((connected, lease, id.clone())),
             Err(source) => last = Some(ConnectError::Failed { backend: id.clone(), address, source }),
         }
         tried.push(address);
@@ -100,7 +107,7 @@ async fn open(address: SocketAddr, via: &Via<'_>) -> io::Result<TcpStream> {
     if let Some(version) = via.backend.proxy_protocol {
         let mut header = Vec::new();
         let addresses = Addresses { source: via.client, destination: via.vip };
-        proxy_protocol::write(version, &addresses, None, &mut header);
+        proxy_protocol::write(version, &addresses, via.sni, &mut header);
         stream.write_all(&header).await?;
     }
     Ok(stream)

@@ -28,6 +28,7 @@ pub struct Terms<'a> {
     /// For the PROXY header.
     pub client: SocketAddr,
     pub vip: SocketAddr,
+    pub sni: Option<&'a str>,
 }
 
 enum Connection {
@@ -133,7 +134,8 @@ async fn connect(
         |source| ConnectError::Failed { backend: backend.id.clone(), address: lease.address(), source };
     let closed = || failed(io::ErrorKind::ConnectionReset.into());
     let limit = Duration::from_millis(terms.timeouts.connect_ms);
-    let via = connect::Via { backend, timeouts: terms.timeouts, client: terms.client, vip: terms.vip };
+    let Terms { timeouts, client, vip, sni } = *terms;
+    let via = connect::Via { backend, timeouts, client, vip, sni };
     match backend.protocol {
         BackendProtocol::Http1 => {
             let connected = connect::endpoint(worker, lease, &via).await.map_err(failed)?;

@@ -1,11 +1,16 @@
 //! The admin socket and the access log.
 
+use std::path::Path;
+
 use gatehouse_tests::fake_agent::{self, http_port, share};
 use gateway_common::admin::{
     BackendStatus, Connection, ListenerStatus, ProxyStatus, RouteAnswer, RouteQuery, RouteStatus,
 };
-use gateway_common::ir::{AccessLog, BackendRef, Filter, GatewayId, PortProtocol, Redirect, Resource};
+use gateway_common::ir::{
+    AccessLog, BackendRef, Filter, GatewayId, PortProtocol, ProxyProtocolIn, Redirect, Resource,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::bed::{Bed, backend, listener, pair, port, read_to_end, tcp_route, udp_socket, within};
 
@@ -169,26 +174,55 @@ async fn connections_and_sessions_are_logged_when_they_end() {
     let (_, from) = within(answering.recv_from(&mut [0; 1])).await.unwrap();
     answering.send_to(b"12", from).await.unwrap();
     bed.until("gatehouse_proxy_access_log_lines_total", &[], 2.0).await;
+    let lines = logged(&file, 2).await;
+    let (first, second) = (&lines[0], &lines[1]);
+    assert_eq!(first["protocol"], "TCP");
+    assert_eq!(first["reason"], "ok");
+    assert_eq!((&first["backend"], &first["endpoint"]), (&"default/b:80".into(), &tcp.to_string().into()));
+    assert_eq!((&first["bytesIn"], &first["bytesOut"]), (&3.into(), &5.into()));
+    assert_eq!(second["protocol"], "UDP");
+    assert_eq!(second["client"], own.to_string());
+    assert_eq!(second["backend"], "default/u:80");
+    assert_eq!((&second["bytesIn"], &second["bytesOut"]), (&1.into(), &2.into()));
+}
 
+/// So many lines of the access log.
+async fn logged(file: &Path, count: usize) -> Vec<serde_json::Value> {
     let text = within(async {
         loop {
-            let text = std::fs::read_to_string(&file).unwrap();
-            if text.lines().count() == 2 {
+            let text = std::fs::read_to_string(file).unwrap_or_default();
+            if text.lines().count() == count {
                 break text;
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     })
     .await;
-    let lines: Vec<serde_json::Value> =
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let (first, second) = (&lines[0], &lines[1]);
-    assert_eq!(first["protocol"], "TCP");
-    assert_eq!(first["reason"], "ok");
-    assert_eq!(first["endpoint"], tcp.to_string());
-    assert_eq!((&first["bytesIn"], &first["bytesOut"]), (&3.into(), &5.into()));
-    assert_eq!(second["protocol"], "UDP");
-    assert_eq!(second["client"], own.to_string());
-    assert_eq!(second["backend"], "default/u:80");
-    assert_eq!((&second["bytesIn"], &second["bytesOut"]), (&1.into(), &2.into()));
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn connections_that_ask_for_nothing_are_logged_with_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("access.log");
+    let mut bed = Bed::new(&["--access-log", file.to_str().unwrap()]).await;
+    bed.settings.access_log = AccessLog::Json;
+    let vips = bed.agent.listen(fake_agent::GATEWAY, 2).await.unwrap();
+    let (tls, proxied) = (vips[0], vips[1]);
+    let mut strict = port(proxied, PortProtocol::Tcp);
+    let trusted = vec!["127.0.0.0/8".parse().unwrap()];
+    strict.proxy_protocol = Some(ProxyProtocolIn { trusted, strict: true });
+    bed.serve(vec![port(tls, PortProtocol::Tls), strict], Vec::new()).await;
+    for (count, (vip, protocol, reason)) in
+        [(tls, "TLS", "tls_handshake"), (proxied, "TCP", "proxy_header")].into_iter().enumerate()
+    {
+        let mut client = TcpStream::connect(vip).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        assert_eq!(read_to_end(&mut client).await.0, b"");
+        let lines = logged(&file, count + 1).await;
+        let line = &lines[count];
+        assert_eq!((&line["protocol"], &line["reason"]), (&protocol.into(), &reason.into()), "{line}");
+        assert_eq!(line["client"], client.local_addr().unwrap().to_string());
+        assert!(line["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{line}");
+    }
 }

@@ -2,13 +2,18 @@
 
 use std::net::SocketAddr;
 
-use gatehouse_tests::fake_agent::share;
+use gatehouse_tests::certificate::Authority;
+use gatehouse_tests::fake_agent::{self, http_port, rule, share};
 use gateway_common::admin::Connection;
-use gateway_common::ir::{PortProtocol, ProxyProtocolIn, ProxyProtocolOut};
+use gateway_common::ir::{L4Rule, PortProtocol, ProxyProtocolIn, ProxyProtocolOut, Resource, RouteRules};
+use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
-use crate::bed::{Bed, backend, listener, pair, port, read_to_end, tcp_route, udp_route, udp_socket, within};
+use crate::bed::{
+    Bed, backend, listener, pair, port, read_to_end, route, tcp_route, udp_route, udp_socket, within,
+};
 
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
@@ -102,6 +107,56 @@ async fn each_datagram_to_a_backend_has_its_header() {
         server.send_to(b"answer", from).await.unwrap();
         let (count, from) = within(client.recv_from(&mut heard)).await.unwrap();
         assert_eq!((&heard[..count], from), (&b"answer"[..], vip));
+    }
+}
+
+/// A backend that gets TLS unopened learns the name that the client asked for.
+#[tokio::test]
+async fn a_backend_hears_the_server_name() {
+    let mut bed = Bed::new(&[]).await;
+    let (listener, address) = listener().await;
+    let vip = bed.tcp().await;
+    let rules = RouteRules::Tls(L4Rule { backends: vec![share("b", 1)] });
+    let to = backend("b", &[address], Some(ProxyProtocolOut::V2));
+    bed.serve(vec![port(vip, PortProtocol::Tls)], vec![route("TLSRoute/default/r", vip, &[], rules), to])
+        .await;
+    let connector = TlsConnector::from(Authority::new().unwrap().client(&[]).unwrap());
+    let stream = TcpStream::connect(vip).await.unwrap();
+    let from = stream.local_addr().unwrap().port();
+    let _handshake = tokio::spawn(connector.connect(ServerName::try_from("a.example").unwrap(), stream));
+    let (mut server, _) = within(listener.accept()).await.unwrap();
+    // PP2_TYPE_AUTHORITY, and it makes the header longer.
+    let mut wanted = [&v2(0x11, from, vip.port())[..], &[0x02, 0, 9], b"a.example"].concat();
+    wanted[15] += 12;
+    let mut heard = vec![0; wanted.len()];
+    within(server.read_exact(&mut heard)).await.unwrap();
+    assert_eq!(heard, wanted);
+}
+
+/// A load balancer that ends TLS before us.
+#[tokio::test]
+async fn who_came_over_tls_before_us_is_told_as_https() {
+    let mut bed = Bed::new(&[]).await;
+    let (listener, address) = listener().await;
+    let vip = bed.tcp().await;
+    let mut port = http_port(vip.port());
+    let trusted = vec!["127.0.0.0/8".parse().unwrap()];
+    port.proxy_protocol = Some(ProxyProtocolIn { trusted, strict: true });
+    let route = fake_agent::route("r", vip.port(), "http", &[], vec![rule("/", "b")]);
+    bed.serve(vec![port], vec![Resource::Route(route), backend("b", &[address], None)]).await;
+    for (client_ssl, scheme) in [(1, "https"), (0, "http")] {
+        let mut header = v2(0x11, 40000, vip.port());
+        // PP2_TYPE_SSL with the client's flags, and whether its certificate was verified.
+        header.extend([0x20, 0, 5, client_ssl, 0, 0, 0, 1]);
+        header[15] += 8;
+        let mut client = TcpStream::connect(vip).await.unwrap();
+        client.write_all(&[&header[..], b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"].concat()).await.unwrap();
+        let (mut server, _) = within(listener.accept()).await.unwrap();
+        let mut heard = vec![0; 4096];
+        let length = within(server.read(&mut heard)).await.unwrap();
+        let heard = String::from_utf8_lossy(&heard[..length]).to_lowercase();
+        assert!(heard.contains(&format!("x-forwarded-proto: {scheme}\r\n")), "{heard}");
+        assert!(heard.contains(&format!("proto={scheme}")), "{heard}");
     }
 }
 
