@@ -40,7 +40,7 @@ struct Step {
 }
 
 pub(crate) fn run(args: &Args, homes: &Homes) -> Result<()> {
-    ensure(&[Purpose::Build, Purpose::Test, Purpose::Kernels], homes)?;
+    ensure(&[Purpose::Build, Purpose::Test, Purpose::Kernels, Purpose::Cluster], homes)?;
     let log = Log::create("test")?;
     println!("test: the output of all steps goes to {}", log.path().display());
     let wanted = |title: &str| args.only.as_ref().is_none_or(|only| title.contains(only.as_str()));
