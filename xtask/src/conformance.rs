@@ -1,9 +1,9 @@
 //! `cargo xtask conformance`: the official suite, unmodified, from the client namespace of a running cluster.
 #![expect(clippy::print_stdout, reason = "a task talks to its user")]
 
-use std::path::{PathBuf, absolute};
+use std::path::{Path, PathBuf, absolute};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use gatehouse_cluster::artifacts::{Artifacts, Component, Suite};
 use gatehouse_cluster::cluster::{Name, Running};
 use gatehouse_cluster::conformance::{self, Invocation, Room};
@@ -16,13 +16,14 @@ pub(crate) struct Args {
     /// Version of the suite
     #[arg(long, default_value_t = Suite::default())]
     suite: Suite,
-    /// Only this profile, such as GATEWAY-HTTP; may be repeated. Without any the suite asks the GatewayClass
+    /// A profile to be held to and reported, such as GATEWAY-HTTP; may be repeated. Without any it is those whose core the
+    /// GatewayClass supports
     #[arg(long)]
     profile: Vec<String>,
     /// Only this test, such as HTTPRouteSimpleSameNamespace; may be repeated
     #[arg(long)]
     run_test: Vec<String>,
-    /// Where the suite's report goes
+    /// Where the suite's report goes; of all tests or of one
     #[arg(long)]
     report: Option<PathBuf>,
     /// The cluster to run against
@@ -39,21 +40,28 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     ensure_packages(&[Purpose::Cluster])?;
     let cluster = Running::find(&args.cluster)?;
-    let progress = |line: &str| println!("  {line}");
-    let program = Artifacts::ensure(&[Component::Conformance(args.suite)], &progress)?;
-    let program = program.conformance_test(args.suite)?;
-    let invocation = Invocation {
+    let mut invocation = Invocation {
         suite: args.suite,
         gateway_class: args.gateway_class.clone(),
         profiles: args.profile.clone(),
         tests: args.run_test.clone(),
         report: args.report.as_ref().map(absolute).transpose().context("the report's path")?,
         more: args.more.clone(),
+        ..Invocation::default()
     };
+    invocation.check()?;
+    // The suite would find out at its very end.
+    if let Some(folder) = invocation.report.as_deref().and_then(Path::parent) {
+        ensure!(folder.is_dir(), "there is no folder {} for the report", folder.display());
+    }
+    let progress = |line: &str| println!("  {line}");
+    let program = Artifacts::ensure(&[Component::Conformance(args.suite)], &progress)?;
+    let program = program.conformance_test(args.suite)?;
+    invocation.features = conformance::supported_features(&cluster.kubectl(), &args.gateway_class)?;
     let room = Room { netns: cluster.client_netns(), kubeconfig: cluster.kubeconfig() };
     let folder = workspace::target().join("xtask");
     std::fs::create_dir_all(&folder)?;
-    let log = folder.join(format!("conformance-{}.log", args.suite));
+    let log = folder.join(format!("conformance-{}-{}.log", args.cluster, args.suite));
     println!(
         "conformance: suite {} on cluster {}; its output goes to {}",
         args.suite,

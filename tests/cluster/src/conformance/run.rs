@@ -37,6 +37,7 @@ pub fn run(
     log: &Path,
     progress: &dyn Fn(&str),
 ) -> Result<Outcome> {
+    invocation.check()?;
     let mut log = File::create(log).with_context(|| format!("create {}", log.display()))?;
     let (output, input) = std::io::pipe()?;
     let mut net = std::ffi::OsString::from("--net=");
