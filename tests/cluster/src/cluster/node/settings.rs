@@ -137,11 +137,29 @@ fn kube_proxy(cluster: &Name, options: &Options, node: &Host) -> serde_json::Val
 
 fn flannel(options: &Options) -> serde_json::Value {
     let mut cidrs = options.pod_cidrs().split(',');
-    json!({
+    let mut settings = json!({
         "Network": cidrs.next(),
         "EnableIPv6": options.dual_stack,
-        "IPv6Network": cidrs.next(),
         "EnableNFTables": true,
         "Backend": { "Type": "vxlan" },
-    })
+    });
+    // flanneld takes null for a network that it cannot read.
+    if let Some(cidr) = cidrs.next() {
+        settings["IPv6Network"] = json!(cidr);
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flanneld_is_told_of_no_network_that_is_not_there() {
+        let settings = |dual_stack| flannel(&Options { dual_stack, ..Options::default() });
+        assert_eq!(settings(true)["IPv6Network"], "fd00:244::/56");
+        let single = settings(false);
+        assert_eq!(single["Network"], "10.244.0.0/16");
+        assert!(single.get("IPv6Network").is_none(), "{single}");
+    }
 }
