@@ -11,6 +11,7 @@ mod namespace;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ const COMMAND: u32 = 60;
 pub struct Cluster {
     running: Running,
     hold: Hold,
+    /// Names of the namespaces that were handed out.
+    namespaces: Mutex<Vec<String>>,
 }
 
 #[derive(Debug)]
@@ -66,16 +69,17 @@ impl Cluster {
         let make = || {
             let name: Name = name.parse()?;
             down(&name, &say)?;
-            let made = Running::up(&name, options, &say);
+            let made = made(&name, || Running::up(&name, options, &say));
             if made.is_err() {
-                if let Ok(part) = Running::find(&name) {
-                    failure::keep(&part);
-                }
                 down(&name, &say)?;
             }
-            Ok::<_, anyhow::Error>(Self { running: made?, hold: Hold::Own })
+            Ok::<_, anyhow::Error>(Self::hold(made?, Hold::Own))
         };
         make().unwrap_or_else(|error| panic!("no cluster: {error:#}"))
+    }
+
+    fn hold(running: Running, hold: Hold) -> Self {
+        Self { running, hold, namespaces: Mutex::default() }
     }
 
     /// What happens to machines, and where things are.
@@ -111,7 +115,10 @@ impl Cluster {
 
     /// A namespace that nobody else has, which goes away with the value.
     pub fn namespace(&self, label: &str) -> Result<Namespace> {
-        Namespace::create(self.kubectl(), label)
+        let namespace = Namespace::create(self.kubectl(), label)?;
+        let mut names = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
+        names.push(namespace.name().to_owned());
+        Ok(namespace)
     }
 
     /// What a command prints on a node, or on `control`, `router`, `client` or `far-client`; its failure is an error.
@@ -139,6 +146,11 @@ impl Drop for Cluster {
             Hold::Alone { .. } => self.running.mend(),
             Hold::Own => down(self.running.name(), &say),
         };
+        // Of a test that failed they are still there.
+        if thread::panicking() && !matches!(self.hold, Hold::Own) {
+            let names = self.namespaces.get_mut().unwrap_or_else(PoisonError::into_inner);
+            names.iter().for_each(|name| namespace::delete(&self.running.kubectl(), name));
+        }
         if let Err(error) = left {
             say(&format!("cluster `{}` is left behind damaged: {error:#}", self.running.name()));
             // A test that passed so far fails by this.
@@ -147,11 +159,20 @@ impl Drop for Cluster {
     }
 }
 
+/// The cluster that `make` makes; when it fails, what there is of it tells why.
+fn made(name: &Name, make: impl FnOnce() -> Result<Running>) -> Result<Running> {
+    let made = make();
+    if let (Err(_), Ok(part)) = (&made, Running::find(name)) {
+        failure::keep(&part);
+    }
+    made
+}
+
 /// Waits for a turn on the shared cluster, and makes or mends the cluster if need be.
 fn turn(alone: bool) -> Result<Cluster> {
     let name: Name = SHARED.parse()?;
     for _ in 0..5 {
-        let running = Running::find_or_up(&name, &Options::default(), &say)?;
+        let running = made(&name, || Running::find_or_up(&name, &Options::default(), &say))?;
         let path = name.folder().join("turn");
         let Ok(file) = File::options().create(true).append(true).open(&path) else { continue };
         let taken = poll(TURN, || if alone { file.try_lock() } else { file.try_lock_shared() }.ok());
@@ -162,7 +183,7 @@ fn turn(alone: bool) -> Result<Cluster> {
         }
         if Status::of(&running).is_healthy() {
             let hold = if alone { Hold::Alone { _turn: file } } else { Hold::Shared { _turn: file } };
-            return Ok(Cluster { running, hold });
+            return Ok(Cluster::hold(running, hold));
         }
         // Who broke it died before it could mend it.
         file.unlock()?;

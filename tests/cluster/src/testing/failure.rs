@@ -14,6 +14,17 @@ use crate::cluster::{Running, Status, tail};
 const LINES: usize = 2000;
 /// Pods whose logs are kept.
 const PODS: usize = 60;
+/// Of the Gateway API.
+const KINDS: [&str; 8] = [
+    "gatewayclasses",
+    "gateways",
+    "httproutes",
+    "grpcroutes",
+    "tlsroutes",
+    "tcproutes",
+    "udproutes",
+    "referencegrants",
+];
 
 /// Writes it all down and says where; what cannot be had leaves a file that says so.
 pub(super) fn keep(cluster: &Running) {
@@ -31,14 +42,17 @@ fn write(cluster: &Running) -> Result<PathBuf> {
     for process in &status.processes {
         put(&folder, &format!("{}.log", process.name.replace('/', "-")), &tail(&process.log, LINES))?;
     }
-    let asked: [(&str, &[&str]); 4] = [
+    let asked: [(&str, &[&str]); 3] = [
         ("events.txt", &["get", "events", "-A", "--sort-by=.lastTimestamp"]),
         ("pods.txt", &["get", "pods", "-A", "-o", "wide"]),
         ("objects.yaml", &["get", "nodes,pods,services,endpointslices", "-A", "-o", "yaml"]),
-        ("gateway-api.yaml", &["get", "gatewayclasses,gateways,httproutes,grpcroutes", "-A", "-o", "yaml"]),
     ];
     for (name, arguments) in asked {
         put(&folder, name, &ask(cluster, arguments))?;
+    }
+    // One by one: a channel or a release may lack some.
+    for kind in KINDS {
+        put(&folder, &format!("{kind}.yaml"), &ask(cluster, &["get", kind, "-A", "-o", "yaml"]))?;
     }
     for host in cluster.nodes().iter().map(|node| node.name.as_str()) {
         let script = "ip -br addr; ip route; ip -6 route; ip neigh; mount | wc -l";
@@ -56,9 +70,15 @@ fn write(cluster: &Running) -> Result<PathBuf> {
     for line in pods.lines().take(PODS) {
         let mut words = line.split_whitespace();
         if let (Some(namespace), Some(pod)) = (words.next(), words.next()) {
-            let text =
-                ask(cluster, &["-n", namespace, "logs", pod, "--all-containers", "--prefix", "--tail=200"]);
-            put(&folder, &format!("pod-{namespace}-{pod}.log"), &text)?;
+            let logs = ["-n", namespace, "logs", pod, "--all-containers", "--prefix", "--tail=200"];
+            put(&folder, &format!("pod-{namespace}-{pod}.log"), &ask(cluster, &logs))?;
+            let earlier = [&["--request-timeout=10s"], logs.as_slice(), &["--previous"]].concat();
+            // Most containers have never ended, which is an error.
+            let output = cluster.kubectl().output(&earlier, "")?;
+            if !output.stdout.is_empty() {
+                let name = format!("pod-{namespace}-{pod}-previous.log");
+                put(&folder, &name, &String::from_utf8_lossy(&output.stdout))?;
+            }
         }
     }
     Ok(folder)

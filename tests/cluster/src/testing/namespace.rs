@@ -2,6 +2,7 @@
 
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -9,7 +10,7 @@ use anyhow::{Context as _, Result};
 use crate::cluster::Kubectl;
 use crate::wait::poll;
 
-/// Goes away on drop, with all that is in it.
+/// Goes away on drop, with all that is in it; when its test fails, only after the cluster has kept what it tells.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
@@ -39,10 +40,15 @@ impl Namespace {
     }
 }
 
+/// It may be gone already, and the API server may be what the test broke.
+pub(super) fn delete(kubectl: &Kubectl, name: &str) {
+    let _unused = kubectl.run(&["delete", "namespace", name, "--wait=false", "--request-timeout=10s"]);
+}
+
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // The API server may be what the test broke.
-        let _unused =
-            self.kubectl.run(&["delete", "namespace", &self.name, "--wait=false", "--request-timeout=10s"]);
+        if !thread::panicking() {
+            delete(&self.kubectl, &self.name);
+        }
     }
 }
