@@ -19,6 +19,8 @@ pub use component::{Channel, Component, Suite};
 use make::Workshop;
 use recipe::Recipe;
 
+use crate::cluster::programs_in_use;
+
 /// The folders of the components that were asked for.
 #[derive(Clone, Debug)]
 pub struct Artifacts {
@@ -29,10 +31,15 @@ impl Artifacts {
     /// Builds those of `wanted` that the cache lacks. `progress` is told a line when something begins, ends or goes on for
     /// long; nothing when all is there. Waits for another builder.
     pub fn ensure(wanted: &[Component], progress: &dyn Fn(&str)) -> Result<Self> {
-        Self::ensure_in(&Cache::of_user()?, wanted, progress)
+        Self::ensure_in(&Cache::of_user()?, wanted, &programs_in_use, progress)
     }
 
-    fn ensure_in(cache: &Cache, wanted: &[Component], progress: &dyn Fn(&str)) -> Result<Self> {
+    fn ensure_in(
+        cache: &Cache,
+        wanted: &[Component],
+        in_use: &dyn Fn() -> Vec<PathBuf>,
+        progress: &dyn Fn(&str),
+    ) -> Result<Self> {
         let mut folders = BTreeMap::new();
         for &component in wanted {
             let key = key::of(&Recipe::of(component), &modules())?;
@@ -48,7 +55,9 @@ impl Artifacts {
                 }
             }
             workshop.clear()?;
-            lock.prune(&folders.values().collect::<Vec<_>>(), progress)?;
+            let mut current = in_use();
+            current.extend(folders.values().cloned());
+            lock.prune(&current, progress)?;
         }
         for folder in folders.values() {
             cache::touch(folder)?;

@@ -28,6 +28,7 @@ pub use options::{Cni, KubeProxy, Options};
 pub use place::{NAMESPACES, Name, ROOT};
 pub use process::Identity;
 pub(crate) use process::without_proxies;
+pub(crate) use running::programs_in_use;
 pub use running::{Running, all, tail};
 pub use status::{Node, Process, Status};
 pub use up::Progress;

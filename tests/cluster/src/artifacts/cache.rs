@@ -10,8 +10,8 @@ use rustix::fs::{FlockOperation, flock, syncfs};
 
 /// What is used at least this often stays.
 const KEEP: Duration = Duration::from_secs(14 * 24 * 3600);
-/// What was used since then may still be running.
-const RUNNING: Duration = Duration::from_secs(24 * 3600);
+/// What was used since then may be about to be started.
+const RECENT: Duration = Duration::from_secs(3600);
 const LIMIT: u64 = 1_000_000_000;
 /// Begins the folder of what is not complete.
 const MAKING: &str = ".making-";
@@ -119,8 +119,8 @@ impl Lock<'_> {
         fs::rename(&making, folder).with_context(|| format!("move {} into place", making.display()))
     }
 
-    /// Removes what nobody seems to use; never one of `current`.
-    pub(super) fn prune(&self, current: &[&PathBuf], progress: &dyn Fn(&str)) -> Result<()> {
+    /// Removes what nobody seems to use; never one of `current`, which may be folders elsewhere.
+    pub(super) fn prune(&self, current: &[PathBuf], progress: &dyn Fn(&str)) -> Result<()> {
         let current: Vec<_> = current.iter().filter_map(|path| path.file_name()?.to_str()).collect();
         for name in doomed(&self.cache.entries()?, &current, SystemTime::now()) {
             progress(&format!("{name}: removed from the cache"));
@@ -147,7 +147,7 @@ fn doomed(entries: &[Entry], current: &[&str], now: SystemTime) -> Vec<String> {
     let mut left = total(&entries.iter().collect::<Vec<_>>()) - total(&going);
     staying.sort_by_key(|entry| entry.used);
     for entry in staying {
-        if left > LIMIT && idle(entry) > RUNNING {
+        if left > LIMIT && idle(entry) > RECENT {
             left -= entry.bytes;
             going.push(entry);
         }

@@ -12,7 +12,7 @@ fn a_component_is_built_once_and_is_always_the_same() {
     let pause = |root: &Path| {
         let progress = |line: &str| told.lock().unwrap().push(line.to_owned());
         let cache = Cache::at(root).unwrap();
-        let artifacts = Artifacts::ensure_in(&cache, &[Component::Pause], &progress).unwrap();
+        let artifacts = Artifacts::ensure_in(&cache, &[Component::Pause], &Vec::new, &progress).unwrap();
         let [image] = &artifacts.images()[..] else { panic!("{artifacts:?}") };
         assert!(artifacts.program("kubelet").is_err());
         image.clone()

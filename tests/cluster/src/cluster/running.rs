@@ -37,16 +37,29 @@ struct Description {
     boot: String,
 }
 
+impl Description {
+    fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("read {}", path.display()))
+    }
+}
+
 impl Running {
+    /// Whether a cluster of that name was brought up since the machine booted: it is no debris, whatever became of it.
+    pub(crate) fn is_up(name: &Name) -> bool {
+        let described = Description::read(&description(name));
+        complete(name).exists() && described.is_ok_and(|it| boot().is_ok_and(|now| it.boot == now))
+    }
+
     /// The cluster of that name; it may be damaged or still on its way up.
     pub fn find(name: &Name) -> Result<Self> {
         let path = description(name);
-        let text = fs::read_to_string(&path).map_err(|_| {
-            anyhow!("there is no cluster `{name}`: `cargo xtask cluster up --name {name}` makes one")
-        })?;
+        ensure!(
+            path.exists(),
+            "there is no cluster `{name}`: `cargo xtask cluster up --name {name}` makes one"
+        );
         ensure_root()?;
-        let Description { options, artifacts, boot: then } =
-            serde_json::from_str(&text).with_context(|| format!("read {}", path.display()))?;
+        let Description { options, artifacts, boot: then } = Description::read(&path)?;
         ensure!(then == boot()?, "cluster `{name}` ended with the machine: take it down and up again");
         let artifacts = Artifacts::at(&artifacts)
             .with_context(|| format!("the programs of cluster `{name}`: take it down and up again"))?;
@@ -157,15 +170,7 @@ impl Running {
 
     /// Written once `up` is through: a cluster without it was cut short, and can only be removed.
     pub(crate) fn note_complete(&self) -> Result<()> {
-        fs::write(self.complete(), "").context("note that the cluster is complete")
-    }
-
-    pub(crate) fn is_complete(&self) -> bool {
-        self.complete().exists()
-    }
-
-    fn complete(&self) -> PathBuf {
-        self.name.folder().join("complete")
+        fs::write(complete(&self.name), "").context("note that the cluster is complete")
     }
 
     /// Says so when a process that was started does not run.
@@ -207,6 +212,17 @@ pub fn tail(path: &Path, lines: usize) -> String {
     let text = fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+/// Folders of the programs that the clusters of this machine were started with.
+pub(crate) fn programs_in_use() -> Vec<PathBuf> {
+    let names = all().unwrap_or_default();
+    let described = names.iter().filter_map(|name| Description::read(&description(name)).ok());
+    described.flat_map(|cluster| cluster.artifacts.into_values()).collect()
+}
+
+fn complete(name: &Name) -> PathBuf {
+    name.folder().join("complete")
 }
 
 fn description(name: &Name) -> PathBuf {

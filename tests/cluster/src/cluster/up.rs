@@ -31,7 +31,8 @@ impl Running {
     /// Makes the cluster and waits until all nodes are Ready and Pods can be created. What is left of an earlier one of that
     /// name is removed first; one that runs is left alone and is an error.
     pub fn up(name: &Name, options: &Options, progress: Progress<'_>) -> Result<Self> {
-        match Self::up_or_found(name, options, progress)? {
+        let artifacts = prepare(options, progress)?;
+        match Self::up_or_found(name, options, artifacts, progress)? {
             (cluster, true) => Ok(cluster),
             (_, false) => {
                 bail!("cluster `{name}` is up: take it down first, or give the new one another --name")
@@ -41,25 +42,28 @@ impl Running {
 
     /// The same, but one that runs is what is asked for.
     pub fn find_or_up(name: &Name, options: &Options, progress: Progress<'_>) -> Result<Self> {
-        let (cluster, _) = Self::up_or_found(name, options, progress)?;
+        let artifacts = prepare(options, progress)?;
+        let folders = artifacts.folders();
+        let (cluster, _) = Self::up_or_found(name, options, artifacts, progress)?;
         ensure!(
-            cluster.options() == options,
-            "cluster `{name}` is up with other options: take it down first"
+            cluster.options() == options && cluster.artifacts().folders() == folders,
+            "cluster `{name}` is up with other options or programs: `cargo xtask cluster --name {name} down` comes first"
         );
         Ok(cluster)
     }
 
     /// The cluster, and whether it is new.
-    fn up_or_found(name: &Name, options: &Options, progress: Progress<'_>) -> Result<(Self, bool)> {
-        options.check()?;
-        ensure_root()?;
-        plain_umask();
-        let artifacts = Artifacts::ensure(&options.components(), &|line| progress(line))?;
+    fn up_or_found(
+        name: &Name,
+        options: &Options,
+        artifacts: Artifacts,
+        progress: Progress<'_>,
+    ) -> Result<(Self, bool)> {
         let lock = Lock::take(name, &|line| progress(line))?;
+        if Self::is_up(name) {
+            return Ok((Self::find(name)?, false));
+        }
         if name.folder().exists() {
-            if let Some(cluster) = Self::find(name).ok().filter(|cluster| cluster.is_complete()) {
-                return Ok((cluster, false));
-            }
             progress("removing what is left of an earlier cluster");
             down::undo(name)?;
         }
@@ -194,6 +198,14 @@ impl Running {
         let there = poll(NODES_READY, || self.kubectl().get(&["serviceaccount", "default"]).ok());
         there.map(drop).context("there is no default ServiceAccount; see the log of the controller manager")
     }
+}
+
+/// Has the programs that are needed.
+fn prepare(options: &Options, progress: Progress<'_>) -> Result<Artifacts> {
+    options.check()?;
+    ensure_root()?;
+    plain_umask();
+    Artifacts::ensure(&options.components(), &|line| progress(line))
 }
 
 /// Folder, record, cgroups, keys and network: all that needs no process.

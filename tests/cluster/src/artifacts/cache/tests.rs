@@ -111,17 +111,14 @@ fn who_waits_is_told_so() {
     assert!(told.get());
 }
 
-fn entry(name: &str, days: u32, megabytes: u64) -> (String, u32, u64) {
-    (name.to_owned(), days, megabytes)
-}
-
-fn plan(entries: &[(String, u32, u64)], current: &[&str]) -> Vec<String> {
+/// Name, hours since it was used, megabytes.
+fn plan(entries: &[(&str, u32, u64)], current: &[&str]) -> Vec<String> {
     let now = SystemTime::UNIX_EPOCH + 1000 * DAY;
     let entries: Vec<_> = entries
         .iter()
-        .map(|(name, days, megabytes)| Entry {
-            name: name.clone(),
-            used: now - *days * DAY,
+        .map(|(name, hours, megabytes)| Entry {
+            name: (*name).to_owned(),
+            used: now - *hours * DAY / 24,
             bytes: megabytes * 1_000_000,
         })
         .collect();
@@ -130,15 +127,17 @@ fn plan(entries: &[(String, u32, u64)], current: &[&str]) -> Vec<String> {
 
 #[test]
 fn the_unused_go_when_there_is_a_newer_one() {
-    let entries = [entry("a-1", 15, 1), entry("a-2", 0, 1), entry("a-3", 13, 1), entry("b-1", 90, 1)];
+    let days = |days: u32| days * 24;
+    let entries = [("a-1", days(15), 1), ("a-2", 0, 1), ("a-3", days(13), 1), ("b-1", days(90), 1)];
     assert_eq!(plan(&entries, &["a-2"]), ["a-1"]);
     assert!(plan(&entries, &["a-1", "a-2"]).is_empty(), "what is current stays");
 }
 
 #[test]
 fn over_the_limit_the_longest_unused_go() {
-    let entries = [entry("a-1", 3, 400), entry("a-2", 0, 400), entry("b-1", 9, 400), entry("c-1", 0, 400)];
-    assert_eq!(plan(&entries, &["a-2"]), ["b-1", "a-1"], "what was used today stays");
+    let entries = [("a-1", 5, 400), ("a-2", 0, 400), ("b-1", 9, 400), ("c-1", 0, 400), ("d-1", 2, 100)];
+    assert_eq!(plan(&entries, &["a-2"]), ["b-1", "a-1"], "what was used just now stays, as does what fits");
+    assert_eq!(plan(&entries, &["a-2", "b-1"]), ["a-1", "d-1"], "a cluster runs from b-1");
     assert!(plan(&entries[..2], &["a-2"]).is_empty());
 }
 
@@ -152,7 +151,7 @@ fn pruning_removes_folders() {
     }
     let old = File::open(cache.folder("a", "1")).unwrap();
     old.set_modified(SystemTime::now() - 15 * DAY).unwrap();
-    lock.prune(&[&cache.folder("a", "2")], &silent).unwrap();
+    lock.prune(&[cache.folder("a", "2")], &silent).unwrap();
     assert_eq!(names(&cache), ["a-2"]);
     assert_eq!(size(&cache.folder("a", "2")).unwrap(), 5);
 }
