@@ -28,6 +28,8 @@ pub const SHARED: &str = "shared";
 
 /// The longest that a test waits for others to leave the shared cluster.
 const TURN: Duration = Duration::from_secs(900);
+/// The longest that a busy machine takes to have the cluster well again by itself.
+const RECOVERY: Duration = Duration::from_secs(60);
 /// Seconds that a command on a host or in a Pod may take.
 const COMMAND: u32 = 60;
 
@@ -181,17 +183,29 @@ fn turn(alone: bool) -> Result<Cluster> {
         if !fs::metadata(&path).is_ok_and(|now| file.metadata().is_ok_and(|held| held.ino() == now.ino())) {
             continue;
         }
-        if Status::of(&running).is_healthy() {
+        if becomes_healthy(&running) {
             let hold = if alone { Hold::Alone { _turn: file } } else { Hold::Shared { _turn: file } };
             return Ok(Cluster::hold(running, hold));
         }
         // Who broke it died before it could mend it.
         file.unlock()?;
-        if file.try_lock().is_ok() && running.mend().is_err() {
+        if file.try_lock().is_ok() && !(running.mend().is_ok() && becomes_healthy(&running)) {
+            failure::keep(&running);
             down(&name, &say)?;
         }
     }
     bail!("the shared cluster is never found healthy")
+}
+
+fn becomes_healthy(cluster: &Running) -> bool {
+    let healthy = poll(RECOVERY, || {
+        let healthy = Status::of(cluster).is_healthy();
+        if !healthy {
+            thread::sleep(Duration::from_secs(1));
+        }
+        healthy.then_some(())
+    });
+    healthy.is_some()
 }
 
 fn said(command: &mut Command) -> Result<String> {

@@ -119,14 +119,19 @@ impl Running {
 
     /// Ends the API server. Its graceful end may hang for minutes when watches are open: it gets three seconds.
     pub fn stop_api_server(&self) -> Result<()> {
+        let _lock = self.lock()?;
         match self.record().processes().get(API_SERVER) {
             Some(process) => process.end(Duration::from_secs(3)),
             None => bail!("the API server was never started"),
         }
     }
 
-    /// Starts the API server if it does not run, and controllers that ended meanwhile; ready at the end.
+    /// Starts the API server if it does not run, and what else of the control plane ended meanwhile; ready at the end.
     pub fn restart_api_server(&self) -> Result<()> {
+        let _lock = self.lock()?;
+        if !self.runs(ETCD) {
+            self.start_etcd()?;
+        }
         if !self.runs(API_SERVER) {
             self.start_api_server()?;
         }

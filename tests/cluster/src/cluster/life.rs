@@ -88,7 +88,8 @@ impl Running {
         self.kubectl().run(&[&["drain", &node.name], options.as_slice()].concat()).map(drop)
     }
 
-    /// Undoes all of the above and waits until every node is Ready: what a test does that must leave the cluster to others.
+    /// Undoes all of the above, starts anew what died, and waits until every node is Ready: what a test does that must leave
+    /// the cluster to others.
     pub fn mend(&self) -> Result<()> {
         let nodes = self.nodes();
         for node in &nodes {
@@ -105,13 +106,21 @@ impl Running {
         }
         self.restart_api_server()?;
         for node in &nodes {
-            if !self.node_state(&node.name).on {
+            if !self.is_whole(&node.name) {
+                self.stop_node(&node.name)?;
                 self.start_node(&node.name)?;
             }
             self.kubectl().run(&["uncordon", &node.name])?;
         }
         self.lay_routes(&nodes)?;
         self.wait_fresh(&nodes)
+    }
+
+    /// Whether all that was started on the node still runs.
+    fn is_whole(&self, node: &str) -> bool {
+        let processes = self.record().processes();
+        let mut own = processes.iter().filter(|(name, _)| name.split('/').next() == Some(node));
+        own.all(|(_, process)| process.is_alive())
     }
 
     fn set_frozen(&self, node: &str, frozen: bool) -> Result<()> {
@@ -129,7 +138,7 @@ impl Running {
         change(self, &node.name)
     }
 
-    fn lock(&self) -> Result<Lock> {
+    pub(crate) fn lock(&self) -> Result<Lock> {
         Lock::take(self.name(), &|_| ())
     }
 }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use gatehouse_cluster::cluster::Status;
 use gatehouse_cluster::testing::{Cluster, Condition};
 use gatehouse_cluster::wait::poll;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::web::Web;
 
@@ -132,4 +134,22 @@ fn a_restart_of_the_api_server_keeps_state() {
         is(&cluster, node, "True");
     }
     Web::start(&cluster, "after").unwrap().meet().unwrap();
+}
+
+#[test]
+fn programs_that_died_are_mended() {
+    let cluster = Cluster::alone();
+    let running = cluster.running();
+    for name in ["etcd", "scheduler", "n2/kube-proxy", "n3/containerd"] {
+        let status = Status::of(running);
+        let process = status.processes.iter().find(|process| process.name == name).unwrap();
+        kill_process(Pid::from_raw(process.pid).unwrap(), Signal::KILL).unwrap();
+        let dead = poll(NOTICED, || (!Status::of(running).is_healthy()).then_some(()));
+        assert!(dead.is_some(), "{name} does not die");
+    }
+    running.mend().unwrap();
+    let status = Status::of(running);
+    assert!(status.is_healthy(), "{status:?}");
+    let web = Web::start(&cluster, "mended").unwrap();
+    super::services::cluster_ips_work(&web).unwrap();
 }
