@@ -17,6 +17,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
+pub use elf::is_dynamic;
 pub use layout::Digest;
 pub use sbom::Sbom;
 
@@ -59,7 +60,7 @@ impl Image {
         layer.file(&sbom_path, 0o644, sbom.json()?);
         for (from, to) in &self.programs {
             let program = read(&parts.join(from))?;
-            ensure!(!elf::is_dynamic(&program), "{from} asks for a dynamic linker, and the image has none");
+            ensure!(!is_dynamic(&program), "{from} asks for a dynamic linker, and the image has none");
             layer.file(to, 0o755, program);
         }
         for (from, to) in &self.files {

@@ -1,8 +1,11 @@
 //! Programs of the system, and the Debian packages that have them.
 
-use anyhow::Result;
+use std::fs;
 
-use super::{Lack, Remedy, missing};
+use anyhow::Result;
+use gatehouse_cluster::image::is_dynamic;
+
+use super::{Lack, Remedy, find};
 
 /// What something is needed for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,15 +41,22 @@ const PROGRAMS: [(&str, &str, Purpose, &str); 20] = [
     ("busybox", "busybox-static", Purpose::Cluster, "is the user space of test Pods"),
 ];
 
+/// Run where there is nothing else: Debian has them also in need of its libraries, under the same name.
+const STATIC: [&str; 1] = ["busybox"];
+
 /// The programs that `purposes` need and the system lacks.
 pub(super) fn lacks(purposes: &[Purpose]) -> Result<Vec<Lack>> {
     let wanted: Vec<_> = PROGRAMS.iter().filter(|(_, _, purpose, _)| purposes.contains(purpose)).collect();
     let names: Vec<&str> = wanted.iter().map(|(program, ..)| *program).collect();
-    let absent = missing(&names)?;
-    let lack = |&&(program, package, _, why): &&(&str, &str, Purpose, &'static str)| Lack {
+    let found = find(&names)?;
+    let fits = |program: &str| {
+        let path = found.iter().find(|path| path.file_name().is_some_and(|name| name == program));
+        path.is_some_and(|path| !STATIC.contains(&program) || fs::read(path).is_ok_and(|it| !is_dynamic(&it)))
+    };
+    let lack = |&(program, package, _, why): &(&str, &str, Purpose, &'static str)| Lack {
         what: program.to_owned(),
         why,
         remedy: Remedy::Packages(vec![package.to_owned()]),
     };
-    Ok(wanted.iter().filter(|(program, ..)| absent.iter().any(|name| name == program)).map(lack).collect())
+    Ok(wanted.into_iter().filter(|(program, ..)| !fits(program)).map(lack).collect())
 }

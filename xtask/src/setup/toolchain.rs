@@ -5,13 +5,13 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{Lack, Purpose, Remedy, answer, missing};
+use super::{Lack, Purpose, Remedy, answer, present};
 
 /// Compiles the eBPF programs; the name that aya-build asks for.
 const NIGHTLY: &str = "nightly";
 
 pub(super) fn lacks(purposes: &[Purpose]) -> Result<Vec<Lack>> {
-    if !missing(&["rustup"])?.is_empty() {
+    if !present("rustup") {
         return Ok(vec![Lack {
             what: "rustup".into(),
             why: "the eBPF programs are compiled by a second toolchain",
@@ -21,7 +21,7 @@ pub(super) fn lacks(purposes: &[Purpose]) -> Result<Vec<Lack>> {
     let mut lacks = Vec::new();
     if purposes.contains(&Purpose::Test) {
         for (program, component) in [("cargo-fmt", "rustfmt"), ("cargo-clippy", "clippy")] {
-            if !missing(&[program])?.is_empty() {
+            if !present(program) {
                 lacks.push(component_lack(component, None, "checks the code's form"));
             }
         }

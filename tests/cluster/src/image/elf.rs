@@ -4,7 +4,7 @@
 const INTERPRETER: u32 = 3;
 
 /// An ELF program that asks for a dynamic linker. Anything else is not the kernel's to load, or loads alone.
-pub(super) fn is_dynamic(program: &[u8]) -> bool {
+pub fn is_dynamic(program: &[u8]) -> bool {
     let elf64 = program.starts_with(b"\x7fELF\x02\x01");
     elf64 && headers(program).is_some_and(|mut kinds| kinds.any(|kind| kind == INTERPRETER))
 }
