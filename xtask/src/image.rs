@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use gatehouse_cluster::artifacts::{Artifacts, Component};
 use gatehouse_cluster::image::{Image, NONROOT, Sbom};
 
-use crate::setup::{Homes, Purpose, ensure as ensure_tools};
+use crate::setup::{Homes, Purpose, ensure as ensure_tools, ensure_packages};
 use crate::step::Log;
 use crate::workspace;
 
@@ -42,13 +42,22 @@ pub(crate) fn run(args: &Args, homes: &Homes) -> Result<()> {
         ensure_tools(&[Purpose::Build], homes)?;
         own(&args.output.join(format!("{OWN}.tar")))?;
     }
-    for component in Component::IMAGES.into_iter().filter(|one| wanted(&one.to_string())) {
-        let artifacts = Artifacts::ensure(&[component], &|line| println!("  {line}"))?;
-        let archive = args.output.join(format!("{component}.tar"));
-        for image in artifacts.images() {
-            fs::copy(&image, &archive).with_context(|| format!("copy {}", image.display()))?;
-            println!("  {}", archive.display());
-        }
+    let components = Component::IMAGES.into_iter().filter(|one| wanted(&one.to_string()));
+    of_cluster(&components.collect::<Vec<_>>(), &args.output)
+}
+
+fn of_cluster(components: &[Component], output: &Path) -> Result<()> {
+    if components.is_empty() {
+        return Ok(());
+    }
+    ensure_packages(&[Purpose::Cluster])?;
+    // All at once: a builder keeps its compiled packages from one to the next.
+    let artifacts = Artifacts::ensure(components, &|line| println!("  {line}"))?;
+    for &component in components {
+        let archive = output.join(format!("{component}.tar"));
+        let image = artifacts.image(component)?;
+        fs::copy(&image, &archive).with_context(|| format!("copy {}", image.display()))?;
+        println!("  {}", archive.display());
     }
     Ok(())
 }
@@ -61,7 +70,8 @@ fn own(archive: &Path) -> Result<()> {
     // glibc linked in: a toolchain for musl is not needed, and the programs look up no names and load no libraries.
     let flags = format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace('-', "_"));
     build.env(flags, "-C target-feature=+crt-static").env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
-    build.env("RUSTC_WRAPPER", wrapper()?).env("CHECKOUT", workspace::root());
+    build.env("RUSTC_WRAPPER", wrapper()?);
+    build.env("CHECKOUT", workspace::root()).env("BUILT", workspace::target());
     build.args(["build", "--release", "--bins", "--target", &target]);
     build.args(["--package", "gateway-agent", "--package", "gateway-proxy"]);
     log.must("static programs", &mut build)?;

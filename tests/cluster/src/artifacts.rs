@@ -98,6 +98,13 @@ impl Artifacts {
         archives.filter(|archive| archive.is_file()).collect()
     }
 
+    /// The OCI archive of a component.
+    pub fn image(&self, component: Component) -> Result<PathBuf> {
+        let archive = self.folder(component)?.join(make::ARCHIVE);
+        ensure!(archive.is_file(), "{component} is no image");
+        Ok(archive)
+    }
+
     /// The files to `kubectl apply --server-side`: definitions, and the policy that guards their upgrades.
     pub fn gateway_api_crds(&self, version: Suite, channel: Channel) -> Result<Vec<PathBuf>> {
         let folder = self.folder(Component::Crds(version))?.join(channel.to_string());
