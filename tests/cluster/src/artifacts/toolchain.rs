@@ -15,6 +15,19 @@ pub(super) const REQUIREMENT: &str = include_str!("../../modules/go.txt");
 pub(super) const FLAGS: [&str; 4] =
     ["-trimpath", "-buildvcs=false", "-mod=readonly", "-gcflags=all=-dwarf=false"];
 
+/// The user's environment and settings may say otherwise, and a component's key does not know them. An empty value would
+/// leave it to the settings.
+const FIXED: [(&str, &str); 8] = [
+    ("CGO_ENABLED", "0"),
+    ("GOOS", "linux"),
+    ("GOAMD64", "v1"),
+    ("GOARM64", "v8.0"),
+    ("GOFIPS140", "off"),
+    ("GOFLAGS", ""),
+    ("GOWORK", "off"),
+    ("GOTOOLCHAIN", "local"),
+];
+
 /// An installed Go with a cache of its own.
 pub(super) struct Go {
     root: PathBuf,
@@ -56,7 +69,8 @@ impl Go {
         go.current_dir(module)
             .env_remove("GOROOT")
             .env_remove("GOEXPERIMENT")
-            .envs([("CGO_ENABLED", "0"), ("GOFLAGS", ""), ("GOWORK", "off"), ("GOTOOLCHAIN", "local")])
+            .env_remove("GOARCH")
+            .envs(FIXED)
             .env("GOCACHE", &self.cache)
             .args(arguments);
         go
