@@ -141,11 +141,9 @@ fn programs_that_died_are_mended() {
     let cluster = Cluster::alone();
     let running = cluster.running();
     for name in ["etcd", "scheduler", "n2/kube-proxy", "n3/containerd"] {
-        let status = Status::of(running);
-        let process = status.processes.iter().find(|process| process.name == name).unwrap();
-        kill_process(Pid::from_raw(process.pid).unwrap(), Signal::KILL).unwrap();
-        let dead = poll(NOTICED, || (!Status::of(running).is_healthy()).then_some(()));
-        assert!(dead.is_some(), "{name} does not die");
+        let find = || Status::of(running).processes.into_iter().find(|process| process.name == name).unwrap();
+        kill_process(Pid::from_raw(find().pid).unwrap(), Signal::KILL).unwrap();
+        assert!(poll(NOTICED, || (!find().alive).then_some(())).is_some(), "{name} does not die");
     }
     running.mend().unwrap();
     let status = Status::of(running);
