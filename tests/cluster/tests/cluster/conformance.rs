@@ -39,6 +39,20 @@ fn so_does_the_suite_before_on_a_cluster_of_its_release() {
     assert!(!tables.contains("kube-proxy"), "{tables}");
 }
 
+#[test]
+fn what_a_class_supports_is_read_from_its_status() {
+    let cluster = Cluster::shared();
+    let supported = || conformance::supported_features(&cluster.kubectl(), "claims").unwrap();
+    assert!(supported().is_empty(), "there is no such class");
+    cluster.apply(&CLASS.replace("name: nobody", "name: claims")).unwrap();
+    assert!(supported().is_empty(), "nobody speaks for it");
+    let status = r#"{"status": {"supportedFeatures": [{"name": "Gateway"}, {"name": "HTTPRoute"}]}}"#;
+    let patch = ["patch", "gatewayclass", "claims", "--subresource=status", "--type=merge", "-p", status];
+    let told = cluster.kubectl().run(&patch).map(|_| supported());
+    cluster.kubectl().run(&["delete", "gatewayclass", "claims"]).unwrap();
+    assert_eq!(told.unwrap(), ["Gateway", "HTTPRoute"]);
+}
+
 fn stops_at_the_class(cluster: &Cluster, suite: Suite) {
     cluster.apply(CLASS).unwrap();
     let artifacts = Artifacts::ensure(&[Component::Conformance(suite)], &|_| ()).unwrap();
