@@ -4,10 +4,11 @@
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Subcommand;
 use gatehouse_cluster::artifacts::{Artifacts, Channel, Component, Suite};
 use gatehouse_cluster::cluster::{self, Cni, KubeProxy, Name, Options, Running};
+use gatehouse_cluster::progress::telling;
 
 use crate::setup::{Purpose, ensure_packages};
 
@@ -130,14 +131,30 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Action::LoadImage { file } => load_image(&find()?, &file),
         Action::Logs(args) => logs::run(&args, &find()?),
         Action::Node(action) => action.run(&find()?),
-        Action::Apiserver(ApiServer::Stop) => find()?.stop_api_server(),
-        Action::Apiserver(ApiServer::Start) => find()?.restart_api_server(),
+        Action::Apiserver(action) => action.run(&find()?),
         Action::Down { all: false } => cluster::down(&name, &say),
-        Action::Down { all: true } => cluster::all()?.iter().try_for_each(|name| {
-            println!("down: {name}");
-            cluster::down(name, &say)
-        }),
+        Action::Down { all: true } => down_all(),
     }
+}
+
+impl ApiServer {
+    fn run(self, cluster: &Running) -> Result<()> {
+        match self {
+            Self::Stop => telling(&say, "API server: stop", || cluster.stop_api_server()),
+            Self::Start => telling(&say, "API server: start", || cluster.restart_api_server()),
+        }
+    }
+}
+
+/// Goes on after a failure.
+fn down_all() -> Result<()> {
+    let mut errors = Vec::new();
+    for name in cluster::all()? {
+        println!("down: {name}");
+        errors.extend(cluster::down(&name, &say).err().map(|error| format!("{error:#}")));
+    }
+    ensure!(errors.is_empty(), "{}", errors.join("\n"));
+    Ok(())
 }
 
 impl Up {
@@ -167,7 +184,7 @@ fn build(components: &[Component]) -> Result<()> {
 
 fn load_image(cluster: &Running, file: &std::path::Path) -> Result<()> {
     cluster.nodes().iter().try_for_each(|node| {
-        cluster.load_image(&node.name, file)?;
+        telling(&say, &node.name, || cluster.load_image(&node.name, file))?;
         println!("{}: {} loaded", node.name, file.display());
         Ok(())
     })

@@ -47,7 +47,7 @@ impl Artifacts {
         }
         if folders.values().any(|folder| !cache.has(folder)) {
             let lock = cache.lock(progress)?;
-            let workshop = Workshop::new(&scratch())?;
+            let workshop = Workshop::new(&scratch(), progress)?;
             for (&component, folder) in &folders {
                 // Another builder may have made it while this one waited.
                 if !cache.has(folder) {

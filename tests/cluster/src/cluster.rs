@@ -31,4 +31,3 @@ pub(crate) use process::without_proxies;
 pub(crate) use running::programs_in_use;
 pub use running::{Running, all, tail};
 pub use status::{Node, Process, Status};
-pub use up::Progress;

@@ -6,5 +6,6 @@ pub mod artifacts;
 pub mod cluster;
 pub mod conformance;
 pub mod image;
+pub mod progress;
 pub mod testing;
 pub mod wait;

@@ -3,6 +3,9 @@
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 use gatehouse_cluster::cluster::Running;
+use gatehouse_cluster::progress::telling;
+
+use super::say;
 
 #[derive(Subcommand)]
 #[command(after_help = "\
@@ -39,15 +42,20 @@ pub(super) enum State {
 
 impl Action {
     pub(super) fn run(self, cluster: &Running) -> Result<()> {
+        let told = |node: &str, what: &str, work: &dyn Fn() -> Result<()>| {
+            telling(&say, &format!("node {node}: {what}"), work)
+        };
         match self {
-            Self::Stop { node } => cluster.stop_node(&node),
-            Self::Start { node } => cluster.start_node(&node),
-            Self::Freeze { node } => cluster.freeze_node(&node),
-            Self::Thaw { node } => cluster.thaw_node(&node),
-            Self::Partition { node } => cluster.partition_node(&node),
-            Self::Heal { node } => cluster.heal_node(&node),
-            Self::Drain { node } => cluster.drain_node(&node),
-            Self::Carrier { node, state } => cluster.set_carrier(&node, state == State::Up),
+            Self::Stop { node } => told(&node, "stop", &|| cluster.stop_node(&node)),
+            Self::Start { node } => told(&node, "start", &|| cluster.start_node(&node)),
+            Self::Freeze { node } => told(&node, "freeze", &|| cluster.freeze_node(&node)),
+            Self::Thaw { node } => told(&node, "thaw", &|| cluster.thaw_node(&node)),
+            Self::Partition { node } => told(&node, "partition", &|| cluster.partition_node(&node)),
+            Self::Heal { node } => told(&node, "heal", &|| cluster.heal_node(&node)),
+            Self::Drain { node } => told(&node, "drain", &|| cluster.drain_node(&node)),
+            Self::Carrier { node, state } => {
+                told(&node, "carrier", &|| cluster.set_carrier(&node, state == State::Up))
+            }
         }
     }
 }

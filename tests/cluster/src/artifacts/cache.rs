@@ -8,6 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context as _, Result};
 use rustix::fs::{FlockOperation, flock, syncfs};
 
+use crate::progress::{EACH, FIRST};
+
 /// What is used at least this often stays.
 const KEEP: Duration = Duration::from_secs(14 * 24 * 3600);
 /// What was used since then may be about to be started.
@@ -57,21 +59,7 @@ impl Cache {
 
     /// Waits until no other process builds.
     pub(super) fn lock(&self, progress: &dyn Fn(&str)) -> Result<Lock<'_>> {
-        let path = self.root.join("lock");
-        let file = OpenOptions::new().create(true).write(true).truncate(false).open(&path)?;
-        let begun = Instant::now();
-        let mut next = Duration::from_secs(2);
-        loop {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => break,
-                Err(rustix::io::Errno::WOULDBLOCK) => thread::sleep(Duration::from_millis(100)),
-                Err(error) => return Err(error).with_context(|| format!("lock {}", path.display())),
-            }
-            if begun.elapsed() >= next {
-                progress(&format!("waiting for another build … {} s", begun.elapsed().as_secs()));
-                next = begun.elapsed() + Duration::from_secs(15);
-            }
-        }
+        let file = locked(&self.root.join("lock"), progress)?;
         let lock = Lock { cache: self, _file: file };
         lock.sweep()?;
         Ok(lock)
@@ -89,6 +77,24 @@ impl Cache {
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
+    }
+}
+
+/// A file that is this process's alone: waits for another builder.
+pub(super) fn locked(path: &Path, progress: &dyn Fn(&str)) -> Result<File> {
+    let file = OpenOptions::new().create(true).write(true).truncate(false).open(path)?;
+    let begun = Instant::now();
+    let mut next = FIRST;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) => thread::sleep(Duration::from_millis(100)),
+            Err(error) => return Err(error).with_context(|| format!("lock {}", path.display())),
+        }
+        if begun.elapsed() >= next {
+            progress(&format!("waiting for another build … {} s", begun.elapsed().as_secs()));
+            next = begun.elapsed() + EACH;
+        }
     }
 }
 

@@ -6,9 +6,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::fs::{FlockOperation, flock};
 
-use super::cache::size;
+use super::cache::{locked, size};
 use super::component::Component;
 use super::recipe::{Programs, Recipe, Work};
 use super::toolchain::{FLAGS, Go};
@@ -25,10 +24,9 @@ pub(super) struct Workshop {
 }
 
 impl Workshop {
-    pub(super) fn new(scratch: &Path) -> Result<Self> {
+    pub(super) fn new(scratch: &Path, progress: &dyn Fn(&str)) -> Result<Self> {
         fs::create_dir_all(scratch).with_context(|| format!("create {}", scratch.display()))?;
-        let lock = File::create(scratch.join("lock"))?;
-        flock(&lock, FlockOperation::LockExclusive).context("wait for another build of this checkout")?;
+        let lock = locked(&scratch.join("lock"), progress)?;
         Ok(Self { scratch: scratch.canonicalize()?, _lock: lock })
     }
 

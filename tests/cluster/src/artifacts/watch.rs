@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-/// A first sign of life, then one now and then.
-const FIRST: Duration = Duration::from_secs(2);
-const EACH: Duration = Duration::from_secs(15);
+use crate::progress::{EACH, FIRST};
 
 /// Where output and progress go.
 pub(super) struct Output<'a> {

@@ -12,7 +12,7 @@ use super::network::delete_namespace;
 use super::place::Name;
 use super::record::{Effect, Record};
 use super::running::ensure_root;
-use super::up::Progress;
+use crate::progress::{Progress, telling};
 
 /// Removes everything that the cluster made. Nothing to do is no error.
 pub fn down(name: &Name, progress: Progress<'_>) -> Result<()> {
@@ -21,7 +21,7 @@ pub fn down(name: &Name, progress: Progress<'_>) -> Result<()> {
     }
     ensure_root()?;
     let lock = Lock::take(name, &|line| progress(line))?;
-    undo(name)?;
+    telling(progress, &format!("removing cluster `{name}`"), || undo(name))?;
     lock.remove(name)
 }
 

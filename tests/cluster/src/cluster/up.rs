@@ -20,10 +20,8 @@ use super::record::{Effect, Record};
 use super::running::{Running, ensure_root};
 use crate::artifacts::Artifacts;
 use crate::image::Image;
+use crate::progress::{EACH, Progress, telling, telling_each};
 use crate::wait::poll;
-
-/// Told a line when something is done.
-pub type Progress<'a> = &'a (dyn Fn(&str) + Sync);
 
 const NODES_READY: Duration = Duration::from_secs(120);
 
@@ -65,13 +63,15 @@ impl Running {
         }
         if name.folder().exists() {
             progress("removing what is left of an earlier cluster");
-            down::undo(name)?;
+            telling(progress, "removing it", || down::undo(name))?;
         }
         let steps = Steps { begun: Instant::now(), progress };
         let cluster = lay_out(name, options, artifacts)?;
         steps.done("network, cgroups and certificates");
-        cluster.begin(&steps)?;
-        cluster.populate(&steps)?;
+        // Steps follow each other more quickly than this where all is well.
+        let patient = |title, work: &dyn Fn() -> Result<()>| telling_each(EACH, EACH, progress, title, work);
+        patient("starting the control plane and containerd", &|| cluster.begin(&steps))?;
+        patient("waiting for the nodes", &|| cluster.populate(&steps))?;
         cluster.note_complete()?;
         drop(lock);
         Ok((cluster, true))
