@@ -32,35 +32,70 @@ pub(crate) fn hierarchies() -> Result<Vec<Hierarchy>> {
     Ok(found)
 }
 
+/// Directories of that name which these processes are in or below.
+pub(crate) fn above(name: &str, processes: &[Identity]) -> Result<BTreeSet<PathBuf>> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").context("read the mounts")?;
+    let mounted: Vec<_> = mounts.lines().filter_map(mounted).collect();
+    let mut found = BTreeSet::new();
+    for process in processes {
+        // It may have ended.
+        let own = fs::read_to_string(format!("/proc/{}/cgroup", process.pid)).unwrap_or_default();
+        for Hierarchy { base, .. } in places(&mounted, &own) {
+            found.extend(base.ancestors().find(|path| path.ends_with(name)).map(Path::to_owned));
+        }
+    }
+    Ok(found)
+}
+
 fn parse(mounts: &str, own: &str) -> Vec<Hierarchy> {
     let mounted: Vec<_> = mounts.lines().filter_map(mounted).collect();
-    let alone = mounted.iter().all(|(_, kind, _)| *kind == "cgroup2");
+    let alone = mounted.iter().all(|mounted| mounted.kind == "cgroup2");
+    let mut found = places(&mounted, own);
+    if alone {
+        found.iter_mut().for_each(|hierarchy| hierarchy.base = hierarchy.mount.clone());
+    }
+    found
+}
+
+/// The place of a process, of which `own` tells, in each hierarchy.
+fn places(mounted: &[Mounted<'_>], own: &str) -> Vec<Hierarchy> {
     let mut found: Vec<Hierarchy> = Vec::new();
-    for (mount, kind, options) in mounted {
+    for Mounted { root, point, kind, options } in mounted {
         let place = own.lines().find_map(|line| {
             let mut fields = line.splitn(3, ':').skip(1);
             let (controllers, path) = (fields.next()?, fields.next()?);
-            let same = match kind {
+            let same = match *kind {
                 "cgroup2" => controllers.is_empty(),
                 _ => controllers.split(',').any(|own| options.split(',').any(|option| option == own)),
             };
-            same.then(|| path.trim_start_matches('/'))
+            same.then_some(path)
         });
-        if let Some(place) = place.filter(|_| found.iter().all(|known| known.mount != Path::new(mount))) {
-            let mount = PathBuf::from(mount);
-            let base = if alone { mount.clone() } else { mount.join(place) };
+        if let Some(place) = place.filter(|_| found.iter().all(|known| known.mount != Path::new(point))) {
+            let mount = PathBuf::from(point);
+            // A container may see only a part of the hierarchy, and by the machine's names.
+            let below = Path::new(place).strip_prefix(root).unwrap_or(Path::new(""));
+            let base = mount.join(below);
             found.push(Hierarchy { mount, base });
         }
     }
     found
 }
 
-/// Mount point, type and options of the file system, if it is of cgroups.
-fn mounted(line: &str) -> Option<(&str, &str, &str)> {
+/// A mount of a file system of cgroups.
+struct Mounted<'a> {
+    /// What of the hierarchy is mounted.
+    root: &'a str,
+    point: &'a str,
+    kind: &'a str,
+    options: &'a str,
+}
+
+fn mounted(line: &str) -> Option<Mounted<'_>> {
     let (left, right) = line.split_once(" - ")?;
-    let mut right = right.split(' ');
+    let (mut left, mut right) = (left.split(' ').skip(3), right.split(' '));
+    let (root, point) = (left.next()?, left.next()?);
     let (kind, options) = (right.next()?, right.nth(1)?);
-    kind.starts_with("cgroup").then_some((left.split(' ').nth(4)?, kind, options))
+    kind.starts_with("cgroup").then_some(Mounted { root, point, kind, options })
 }
 
 /// Makes the directory `path`, ready for processes.
@@ -195,6 +230,19 @@ mod tests {
             bases,
             ["/sys/fs/cgroup/cpu,cpuacct/jobs/7", "/sys/fs/cgroup/systemd/", "/sys/fs/cgroup/unified/"]
         );
+    }
+
+    #[test]
+    fn a_container_s_own_place_is_where_its_part_is_mounted() {
+        let base = |root: &str, place: &str| {
+            let mounts = format!("31 30 0:27 {root} /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n");
+            let found = parse(&mounts, &format!("3:pids:{place}\n"));
+            found[0].base.to_str().unwrap().trim_end_matches('/').to_owned()
+        };
+        assert_eq!(base("/docker/7", "/docker/7"), "/sys/fs/cgroup/pids");
+        assert_eq!(base("/docker/7", "/docker/7/job"), "/sys/fs/cgroup/pids/job");
+        assert_eq!(base("/docker/7", "/elsewhere"), "/sys/fs/cgroup/pids");
+        assert_eq!(base("/", "/jobs/7"), "/sys/fs/cgroup/pids/jobs/7");
     }
 
     #[test]

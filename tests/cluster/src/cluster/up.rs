@@ -212,8 +212,15 @@ fn prepare(options: &Options, progress: Progress<'_>) -> Result<Artifacts> {
 fn lay_out(name: &Name, options: &Options, artifacts: Artifacts) -> Result<Running> {
     fs::create_dir_all(name.folder()).with_context(|| format!("create {}", name.folder().display()))?;
     let record = Record::at(&name.record());
+    let hierarchies = cgroup::hierarchies()?;
+    for Hierarchy { mount, base } in &hierarchies {
+        // Who is in the root of version 2 alone may hand controllers down from there, and nobody else may have.
+        if mount == base {
+            cgroup::delegate(base);
+        }
+    }
     let directories: Vec<_> =
-        cgroup::hierarchies()?.iter().map(|Hierarchy { base, .. }| base.join(name.cgroup())).collect();
+        hierarchies.iter().map(|Hierarchy { base, .. }| base.join(name.cgroup())).collect();
     for directory in &directories {
         record.note(&Effect::Cgroup(directory.clone()))?;
         cgroup::create(directory)?;
