@@ -1,4 +1,5 @@
-//! Taking a cluster away, from its record alone: it asks none of its processes and works after a crash of any of them.
+//! Taking a cluster away, from its record, and from its name where the record is lost: it asks none of its processes and
+//! works after a crash of any of them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,15 +9,16 @@ use rustix::mount::{UnmountFlags, unmount};
 
 use super::cgroup;
 use super::lock::Lock;
-use super::network::delete_namespace;
+use super::network::{delete_namespace, inside, namespaces};
 use super::place::Name;
+use super::process::{Identity, end_rooted};
 use super::record::{Effect, Record};
 use super::running::ensure_root;
 use crate::progress::{Progress, telling};
 
 /// Removes everything that the cluster made. Nothing to do is no error.
 pub fn down(name: &Name, progress: Progress<'_>) -> Result<()> {
-    if !name.folder().exists() && !name.lock().exists() {
+    if !name.folder().exists() && !name.lock().exists() && unrecorded(name, &[])?.is_empty() {
         return Ok(());
     }
     ensure_root()?;
@@ -27,7 +29,8 @@ pub fn down(name: &Name, progress: Progress<'_>) -> Result<()> {
 
 /// Goes on after a failure, and keeps the record for another try then.
 pub(crate) fn undo(name: &Name) -> Result<()> {
-    let effects = Record::at(&name.record()).effects();
+    let mut effects = Record::at(&name.record()).effects();
+    effects.extend(unrecorded(name, &effects)?);
     let groups: Vec<PathBuf> = effects
         .iter()
         .filter_map(|effect| match effect {
@@ -39,6 +42,8 @@ pub(crate) fn undo(name: &Name) -> Result<()> {
     let mut note = |outcome: Result<()>| errors.extend(outcome.err());
     // All at once, so that nobody restarts anybody. Mounts of nodes go with the last process of each.
     note(cgroup::empty(&groups));
+    let nodes = fs::read_dir(name.nodes()).into_iter().flatten().flatten();
+    nodes.for_each(|node| note(end_rooted(&node.path().join("root"))));
     for effect in effects.iter().rev() {
         match effect {
             Effect::Process { identity, .. } => note(identity.kill()),
@@ -56,6 +61,17 @@ pub(crate) fn undo(name: &Name) -> Result<()> {
             Err(anyhow!("cluster `{name}` is not quite gone: {}", all.join("; ")))
         }
     }
+}
+
+/// Effects that `known` lacks, because somebody removed the record: the namespaces by their names, and the cgroups of who is
+/// in them.
+fn unrecorded(name: &Name, known: &[Effect]) -> Result<Vec<Effect>> {
+    let own = namespaces().into_iter().filter(|netns| Name::of_netns(netns).as_ref() == Some(name));
+    let lost: Vec<String> = own.filter(|netns| !known.contains(&Effect::Netns(netns.clone()))).collect();
+    let processes: Vec<Identity> = lost.iter().flat_map(|netns| inside(netns)).collect();
+    let groups = cgroup::above(&name.cgroup(), &processes)?.into_iter().map(Effect::Cgroup);
+    let groups = groups.filter(|group| !known.contains(group));
+    Ok(groups.chain(lost.into_iter().map(Effect::Netns)).collect())
 }
 
 /// Nothing is deleted through a mount.

@@ -1,22 +1,19 @@
 //! Namespaces, cables and addresses, by ip(8).
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::process::Signal;
 
 use super::hosts::{Host, Interface, SWITCH, Segment};
-use super::place::Name;
-use super::process::Identity;
+use super::place::{NAMESPACES, Name};
+use super::process::{Identity, end_all, others};
 use super::record::{Effect, Record};
-use crate::wait::poll;
 
 /// A network behind a host: its CIDR and that host's address of the same family.
 pub(crate) struct Behind {
@@ -148,27 +145,27 @@ pub(crate) fn in_network(file: &Path) -> [OsString; 1] {
 /// Takes the name away and ends who is still inside: a command of a user, or of an `up` that was killed, is in no cgroup of
 /// the cluster and would keep the namespace and its mounts.
 pub(crate) fn delete_namespace(name: &str) -> Result<()> {
-    let Ok(file) = fs::metadata(Path::new(super::place::NAMESPACES).join(name)) else { return Ok(()) };
-    let empty = poll(Duration::from_secs(10), || {
-        let left = inside(file.ino());
-        for process in &left {
-            process.signal(Signal::KILL);
-        }
-        left.is_empty().then_some(())
-    });
-    empty.with_context(|| format!("processes in {name} do not die: {:?}", inside(file.ino())))?;
+    let Ok(file) = fs::metadata(Path::new(NAMESPACES).join(name)) else { return Ok(()) };
+    end_all(|process| is_inside(process, &file)).with_context(|| format!("empty namespace {name}"))?;
     run(Command::new("ip").args(["netns", "delete", name]))
 }
 
-/// Processes, but not this one, in the network namespace of that inode.
-fn inside(namespace: u64) -> Vec<Identity> {
-    let own = std::process::id().to_string();
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| *name != own);
-    let members = names.filter(|name| {
-        fs::metadata(format!("/proc/{name}/ns/net")).is_ok_and(|other| other.ino() == namespace)
-    });
-    members.filter_map(|name| Identity::of(name.parse().ok()?)).collect()
+/// Processes, but not this one, in the network namespace of that name.
+pub(crate) fn inside(name: &str) -> Vec<Identity> {
+    let file = fs::metadata(Path::new(NAMESPACES).join(name));
+    file.map_or(Vec::new(), |file| others(|process| is_inside(process, &file)))
+}
+
+fn is_inside(process: &Path, namespace: &Metadata) -> bool {
+    // Unlike other inodes, those of namespaces are of one file system.
+    fs::metadata(process.join("ns/net")).is_ok_and(|own| own.ino() == namespace.ino())
+}
+
+/// Names of all network namespaces that are some cluster's.
+pub(crate) fn namespaces() -> Vec<String> {
+    let entries = fs::read_dir(NAMESPACES).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|netns| Name::of_netns(netns).is_some()).collect()
 }
 
 /// Networks behind a node, each by the address of its family.

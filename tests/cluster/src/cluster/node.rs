@@ -13,7 +13,7 @@ use super::cgroup;
 use super::hosts::Host;
 use super::network::in_network;
 use super::options::{Cni, KubeProxy};
-use super::process::{Daemon, path};
+use super::process::{Daemon, end_rooted, path};
 use super::running::Running;
 use crate::wait::poll;
 
@@ -164,6 +164,7 @@ impl Running {
     pub(crate) fn switch_off(&self, node: &str) -> Result<()> {
         let directories = self.node_cgroups(node);
         cgroup::empty(&directories)?;
+        end_rooted(&self.name().node(node).join("root"))?;
         directories.iter().try_for_each(|directory| cgroup::remove(directory))?;
         self.with_network(|network| network.remove(node))
     }

@@ -72,14 +72,24 @@ impl Name {
         self.folder().join("logs").join(format!("{process}.log"))
     }
 
+    /// A folder per node.
+    pub(crate) fn nodes(&self) -> PathBuf {
+        self.folder().join("nodes")
+    }
+
     /// Everything of a node.
     pub(crate) fn node(&self, node: &str) -> PathBuf {
-        self.folder().join("nodes").join(node)
+        self.nodes().join(node)
     }
 
     /// The name of a host's network namespace. Neither name has a dot, so that it is nobody else's.
     pub fn netns(&self, host: &str) -> String {
         format!("ghc-{}.{host}", self.0)
+    }
+
+    /// The cluster that a network namespace of that name belongs to.
+    pub(crate) fn of_netns(netns: &str) -> Option<Self> {
+        netns.strip_prefix("ghc-")?.split_once('.')?.0.parse().ok()
     }
 
     pub fn netns_path(&self, host: &str) -> PathBuf {
@@ -113,5 +123,11 @@ mod tests {
         assert_ne!(a.netns("n1"), b.netns("n1"));
         let far: Name = "a-far".parse().unwrap();
         assert_ne!(a.netns("far-client"), far.netns("client"));
+        for name in [&a, &b, &far] {
+            assert_eq!(Name::of_netns(&name.netns("far-client")).as_ref(), Some(name));
+        }
+        for other in ["n1", "ghc-", "ghc-a", "cni-1.2", "ghc-A.b"] {
+            assert_eq!(Name::of_netns(other), None, "{other}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -76,6 +77,36 @@ fn parse(stat: &str) -> Option<(char, u64)> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?.chars().next()?;
     Some((state, fields.nth(18)?.parse().ok()?))
+}
+
+/// Processes, but not this one, of whose folder below `/proc` it is true.
+pub(crate) fn others(wanted: impl Fn(&Path) -> bool) -> Vec<Identity> {
+    let own = std::process::id().to_string();
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| *name != own);
+    let ids = names.filter_map(|name| name.parse::<i32>().ok());
+    ids.filter(|pid| wanted(&Path::new("/proc").join(pid.to_string()))).filter_map(Identity::of).collect()
+}
+
+/// Kills them all and waits until there are none.
+pub(crate) fn end_all(wanted: impl Fn(&Path) -> bool) -> Result<()> {
+    let gone = poll(Duration::from_secs(10), || {
+        let left = others(&wanted);
+        for process in &left {
+            process.signal(Signal::KILL);
+        }
+        left.is_empty().then_some(())
+    });
+    gone.with_context(|| format!("processes do not die: {:?}", others(&wanted)))
+}
+
+/// Kills all whose root that directory is: who was led into a node by hand and went on from there to a Pod's network is in
+/// no cgroup and no network of the cluster.
+pub(crate) fn end_rooted(root: &Path) -> Result<()> {
+    let Ok(own) = fs::metadata(root) else { return Ok(()) };
+    let same = |other: fs::Metadata| (other.dev(), other.ino()) == (own.dev(), own.ino());
+    end_all(|process| fs::metadata(process.join("root")).is_ok_and(same))
+        .with_context(|| format!("end who is in {}", root.display()))
 }
 
 /// A program that runs on by itself.

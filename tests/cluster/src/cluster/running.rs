@@ -1,6 +1,6 @@
 //! A cluster that was brought up: what its folder says, and the ways into its hosts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hosts::{self, Host};
 use super::kubectl::Kubectl;
-use super::network::{Network, in_network};
+use super::network::{Network, in_network, namespaces};
 use super::options::Options;
 use super::place::{Name, ROOT};
 use super::process::{Identity, without_proxies};
@@ -194,16 +194,16 @@ pub(crate) fn ensure_root() -> Result<()> {
     Ok(())
 }
 
-/// Names of the clusters that have a folder here.
-pub fn all() -> Result<Vec<Name>> {
+/// Names of the clusters that have a folder or a namespace here.
+pub fn all() -> Result<BTreeSet<Name>> {
+    let mut names: BTreeSet<Name> = namespaces().iter().filter_map(|netns| Name::of_netns(netns)).collect();
     let entries = match fs::read_dir(ROOT) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(names),
         Err(error) => bail!("read {ROOT}: {error}"),
     };
     let folders = entries.flatten().filter(|entry| entry.path().is_dir());
-    let mut names: Vec<Name> = folders.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    names.sort();
+    names.extend(folders.filter_map(|entry| entry.file_name().to_str()?.parse::<Name>().ok()));
     Ok(names)
 }
 

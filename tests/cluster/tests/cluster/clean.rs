@@ -5,8 +5,11 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use gatehouse_cluster::cluster::{Name, Options, Running, Status, down};
+use gatehouse_cluster::testing::Cluster;
+use gatehouse_cluster::wait::poll;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Where a node that is not a machine of its own would leave something.
@@ -155,8 +158,17 @@ fn down_leaves_a_clean_machine_also_after_crashes() {
     let kinds: Vec<_> = traces(&name).into_keys().collect();
     assert_eq!(kinds, ["cgroups", "files", "mounts", "namespaces", "processes"], "what this test looks for");
 
-    // What a user runs there is in the caller's cgroup.
-    let mut stray = running.command("n1", "sleep").unwrap().arg("600").spawn().unwrap();
+    // What a user runs there is in the caller's cgroup, and may have gone on to a Pod's network.
+    let stray = |script: &str| running.command("n1", "sh").unwrap().args(["-c", script]).spawn().unwrap();
+    let mut strays = [
+        stray("exec sleep 600"),
+        stray("for pod in /run/netns/cni-*; do exec nsenter --net=$pod sleep 600; done"),
+    ];
+    for child in &strays {
+        let name = format!("/proc/{}/comm", child.id());
+        let sleeps = || fs::read_to_string(&name).is_ok_and(|name| name.trim() == "sleep").then_some(());
+        poll(Duration::from_secs(30), sleeps).unwrap();
+    }
     running.freeze_node("n2").unwrap();
     let status = Status::of(&running);
     for victim in ["etcd", "apiserver", "n1/containerd", "n1/init"] {
@@ -164,7 +176,7 @@ fn down_leaves_a_clean_machine_also_after_crashes() {
         kill_process(Pid::from_raw(process.pid).unwrap(), Signal::KILL).unwrap();
     }
     goes_away(&name, &before);
-    assert!(!stray.wait().unwrap().success());
+    assert!(strays.iter_mut().all(|stray| stray.try_wait().unwrap().is_some()), "somebody is still there");
 }
 
 #[test]
@@ -190,6 +202,24 @@ fn down_leaves_a_clean_machine_after_up_was_killed() {
         assert!(!traces(&name).is_empty(), "there is something to clean up");
         goes_away(&name, &before);
     }
+}
+
+#[test]
+fn down_finds_a_cluster_whose_folder_is_gone_and_no_other() {
+    let name: Name = "lost".parse().unwrap();
+    down(&name, &quiet).unwrap();
+    let other = Cluster::shared();
+    let options = Options { nodes: 1, ..Options::default() };
+    Running::up(&name, &options, &quiet).unwrap();
+    // Not at once, as its programs still write there.
+    poll(Duration::from_secs(30), || fs::remove_dir_all(name.folder()).ok()).unwrap();
+    fs::remove_file(Path::new(gatehouse_cluster::cluster::ROOT).join("lost.lock")).unwrap();
+    assert!(gatehouse_cluster::cluster::all().unwrap().contains(&name));
+    let found = traces(&name);
+    assert!(found.contains_key("processes") && found.contains_key("cgroups"), "{found:?}");
+    down(&name, &quiet).unwrap();
+    assert_eq!(traces(&name), BTreeMap::new());
+    assert!(Status::of(other.running()).is_healthy());
 }
 
 #[test]
