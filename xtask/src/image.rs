@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use gatehouse_cluster::artifacts::{Artifacts, Component};
 use gatehouse_cluster::image::{Image, NONROOT, Sbom};
 
-use crate::setup::{Homes, Purpose, ensure as ensure_tools, ensure_packages};
+use crate::setup::{Homes, Purpose, answer, ensure as ensure_tools, ensure_packages};
 use crate::step::Log;
 use crate::workspace;
 
@@ -80,6 +80,8 @@ fn own(archive: &Path) -> Result<()> {
     for package in ["gateway-agent", "gateway-proxy", "gateway-ebpf"] {
         sbom.add_cargo(&tree(package, &target)?)?;
     }
+    let (registry, version) = libc()?;
+    sbom.add_library(&registry, "glibc", &version);
     let parts = workspace::target().join(&target).join("release");
     let digest = image().pack(&parts, &sbom, archive)?;
     println!("  {}: {digest}", archive.display());
@@ -114,6 +116,20 @@ fn target() -> Result<String> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.context("`rustc -vV` names no host")?.to_owned())
+}
+
+/// Who made the glibc that is linked in, as in a package URL, and its version.
+fn libc() -> Result<(String, String)> {
+    let package = ["--show", "--showformat=${source:Version}", "libc6-dev"];
+    if let Some(version) = answer(Command::new("dpkg-query").args(package)) {
+        let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
+        let name = system.lines().find_map(|line| line.strip_prefix("ID=")).unwrap_or("debian");
+        return Ok((format!("deb/{}", name.trim_matches('"')), version));
+    }
+    // Its first line ends with the version.
+    let text = answer(Command::new("ldd").arg("--version")).context("nobody says which glibc this is")?;
+    let version = text.lines().next().and_then(|line| line.split_whitespace().last());
+    Ok(("generic".to_owned(), version.context("`ldd --version` says nothing")?.to_owned()))
 }
 
 /// What a package is linked from.

@@ -193,7 +193,7 @@ fn find(programs: &[&str]) -> Result<Vec<PathBuf>> {
 }
 
 /// What a command prints, or None when it cannot be run or fails.
-fn answer(command: &mut Command) -> Option<String> {
+pub(crate) fn answer(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }

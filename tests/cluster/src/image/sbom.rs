@@ -109,6 +109,11 @@ impl Sbom {
         Ok(())
     }
 
+    /// Adds what was linked in from elsewhere, such as `glibc` of the registry `deb/debian`.
+    pub fn add_library(&mut self, registry: &str, name: &str, version: &str) {
+        self.add(registry, name, version, None);
+    }
+
     fn add(&mut self, registry: &str, name: &str, version: &str, licence: Option<&str>) {
         let purl = format!("pkg:{registry}/{name}@{}", version.replace('+', "%2B"));
         let licence = licence.map(|text| Licence { expression: text.replace('/', " OR ") });
@@ -178,5 +183,7 @@ mod tests {
         assert_eq!(components(&sbom), ["pkg:cargo/a@0.1.0", "pkg:cargo/log@0.4.2"]);
         assert!(String::from_utf8(sbom.json().unwrap()).unwrap().contains("MIT OR Apache-2.0"));
         assert!(sbom.add_cargo("nothing").is_err());
+        sbom.add_library("deb/debian", "glibc", "2.36-9+deb12u14");
+        assert!(components(&sbom).contains(&"pkg:deb/debian/glibc@2.36-9%2Bdeb12u14".to_owned()));
     }
 }
