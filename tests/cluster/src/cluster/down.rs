@@ -63,14 +63,17 @@ pub(crate) fn undo(name: &Name) -> Result<()> {
     }
 }
 
-/// Effects that `known` lacks, because somebody removed the record: the namespaces by their names, and the cgroups of who is
-/// in them.
+/// Effects that `known` lacks, because somebody removed the record: the namespaces by their names, the cgroups of who is in
+/// them, and those that `up` would make from here.
 fn unrecorded(name: &Name, known: &[Effect]) -> Result<Vec<Effect>> {
     let own = namespaces().into_iter().filter(|netns| Name::of_netns(netns).as_ref() == Some(name));
     let lost: Vec<String> = own.filter(|netns| !known.contains(&Effect::Netns(netns.clone()))).collect();
     let processes: Vec<Identity> = lost.iter().flat_map(|netns| inside(netns)).collect();
-    let groups = cgroup::above(&name.cgroup(), &processes)?.into_iter().map(Effect::Cgroup);
-    let groups = groups.filter(|group| !known.contains(group));
+    let mut groups = cgroup::above(&name.cgroup(), &processes)?;
+    let here = cgroup::hierarchies().unwrap_or_default().into_iter();
+    let here = here.map(|hierarchy| hierarchy.base.join(name.cgroup()));
+    groups.extend(here.filter(|group| group.exists()));
+    let groups = groups.into_iter().map(Effect::Cgroup).filter(|group| !known.contains(group));
     Ok(groups.chain(lost.into_iter().map(Effect::Netns)).collect())
 }
 
