@@ -1,4 +1,6 @@
 //! Gives the fuzzer's bytes to the target `answer`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| gatehouse_fuzz::answer(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    gatehouse_fuzz::answer(data);
+});

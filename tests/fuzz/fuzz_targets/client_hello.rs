@@ -1,4 +1,6 @@
 //! Gives the fuzzer's bytes to the target `client hello`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| gatehouse_fuzz::client_hello(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    gatehouse_fuzz::client_hello(data);
+});
