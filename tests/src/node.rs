@@ -269,6 +269,11 @@ impl<'a> Node<'a> {
 
     /// Has the agent start a successor, and returns when that serves and the old one has ended.
     pub fn replace_proxy(&mut self) -> Result<()> {
+        self.replace_proxy_while(|| {})
+    }
+
+    /// As [`Self::replace_proxy`]; does `meanwhile` once the successor serves and the old one drains.
+    pub fn replace_proxy_while(&mut self, meanwhile: impl FnOnce()) -> Result<()> {
         let old = self.proxies()?;
         let output = self.gatectl(&["replace-proxy"])?;
         let said = String::from_utf8_lossy(&output.stderr);
@@ -277,6 +282,7 @@ impl<'a> Node<'a> {
             let proxies = node.proxies().ok()?;
             (!proxies.is_empty() && proxies.iter().all(|pid| !old.contains(pid))).then_some(())
         })?;
+        meanwhile();
         let old: Vec<Pid> = old.iter().filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?)).collect();
         self.wait("the old proxy to end", |_| {
             old.iter().all(|pid| test_kill_process(*pid).is_err()).then_some(())

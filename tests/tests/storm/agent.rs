@@ -13,9 +13,10 @@ use gatehouse_tests::netns::Netns;
 use gatehouse_tests::node::Node;
 use gatehouse_tests::process::wait_for;
 use gateway_agent::announce::Announcer;
+use serde_json::Value;
 
 use crate::CALM;
-use crate::place::{HOST, Held, Loads, Place};
+use crate::place::{HOST, Held, Loads, Place, Site};
 
 #[test]
 fn nobody_notices_that_the_agent_is_killed() {
@@ -41,14 +42,27 @@ fn nobody_notices_that_the_agent_is_upgraded() {
     let mut held = Held::open(&site);
     let proxy = site.node.proxies().unwrap();
     let loads = Loads::start(&site);
+    let mut before = programs(&site);
     for _ in 0..5 {
         thread::sleep(CALM);
         site.node.stop_agent().unwrap();
         site.node.start().unwrap();
+        let after = programs(&site);
+        assert!(after.is_disjoint(&before), "{after:?} instead of {before:?}");
+        before = after;
     }
     held.exchange();
     loads.stop().undisturbed();
     assert_eq!(site.node.proxies().unwrap(), proxy, "the proxy was replaced");
+}
+
+/// Ids of the programs of ours that run.
+fn programs(site: &Site<'_>) -> BTreeSet<u64> {
+    let listed: Vec<Value> = site.node.gatectl_json(&["prog", "list"]).unwrap();
+    let ids: BTreeSet<u64> =
+        listed.iter().filter(|it| it["ours"] == true).filter_map(|it| it["id"].as_u64()).collect();
+    assert!(ids.len() >= 2, "{listed:?}");
+    ids
 }
 
 #[test]

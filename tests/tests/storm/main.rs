@@ -8,6 +8,7 @@ mod change;
 mod many;
 mod place;
 mod proxy;
+mod streams;
 mod udp;
 
 use std::time::Duration;

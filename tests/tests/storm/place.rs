@@ -19,6 +19,8 @@ use rustls_pki_types::pem::PemObject as _;
 
 pub(crate) use gatehouse_tests::node::PATIENCE;
 
+use crate::streams::{Outcome, Streams};
+
 pub(crate) const HOST: &str = "site.example.com";
 /// Of the listener that comes and goes.
 pub(crate) const PORT_ADDED: u16 = 8081;
@@ -58,7 +60,11 @@ impl Place {
         let node = prepare(Node::new(&self.topology.node).unwrap());
         let unknown = IpAddr::from([0, 0, 0, 0]);
         let mut site = Site { place: self, node, v4: unknown, v6: unknown };
-        let ports = [Port::tcp("http", 80, backend::HTTP), Port::tcp("tcp", 9000, backend::TCP)];
+        let ports = [
+            Port::tcp("http", 80, backend::HTTP),
+            Port::tcp("tcp", 9000, backend::TCP),
+            Port::udp("udp", 9001, backend::UDP),
+        ];
         let services =
             [service("site", "one", &ports, &[&self.one]), service("site", "two", &ports, &[&self.two])];
         site.node.write("services.yaml", &services.join("---\n")).unwrap();
@@ -162,10 +168,16 @@ impl Held {
 }
 
 /// Clients of every kind, at work until they are stopped.
-pub(crate) struct Loads(Vec<(&'static str, Load)>);
+pub(crate) struct Loads {
+    requests: Vec<(&'static str, Load)>,
+    streams: Streams,
+}
 
 /// What they went through.
-pub(crate) struct Reports(Vec<(&'static str, Report)>);
+pub(crate) struct Reports {
+    requests: Vec<(&'static str, Report)>,
+    streams: Vec<(&'static str, Outcome)>,
+}
 
 impl Loads {
     pub(crate) fn start(site: &Site<'_>) -> Self {
@@ -185,35 +197,47 @@ impl Loads {
             let plan = if new { plan.new_connections() } else { plan };
             (name, Load::start(&site.place.topology.client, plan).unwrap())
         };
-        Self(targets.map(start).into_iter().collect())
+        let requests = targets.map(start).into_iter().collect();
+        let (tcp, udp) = (SocketAddr::new(site.v4, 9000), SocketAddr::new(site.v6, 9001));
+        Self { requests, streams: Streams::start(&site.place.topology.client, tcp, udp) }
     }
 
     pub(crate) fn stop(self) -> Reports {
-        Reports(self.0.into_iter().map(|(name, load)| (name, load.stop().unwrap())).collect())
+        let stop = |(name, load): (&'static str, Load)| (name, load.stop().unwrap());
+        Reports { requests: self.requests.into_iter().map(stop).collect(), streams: self.streams.stop() }
     }
 }
 
 impl Reports {
-    /// No request failed.
+    /// No request failed, and nothing that is forwarded unopened.
     pub(crate) fn without_failures(&self) {
-        for (name, report) in &self.0 {
+        self.without_failures_but(&[]);
+    }
+
+    /// The same, but for these.
+    pub(crate) fn without_failures_but(&self, left_out: &[&str]) {
+        for (name, report) in &self.requests {
             println!("{name}: {report}");
             assert!(report.answered > 0, "{name}: {report}");
             assert!(report.failures.is_empty(), "{name}: {report}");
+        }
+        for (name, outcome) in self.streams.iter().filter(|(name, _)| !left_out.contains(name)) {
+            println!("{name}: {outcome:?}");
+            assert!(outcome.answered > 0 && outcome.failures.is_empty(), "{name}: {outcome:?}");
         }
     }
 
     /// No request failed, and no kept connection was closed.
     pub(crate) fn undisturbed(&self) {
         self.without_failures();
-        for (name, report) in self.0.iter().filter(|(name, _)| name.ends_with("kept")) {
+        for (name, report) in self.requests.iter().filter(|(name, _)| name.ends_with("kept")) {
             assert_eq!(report.connections, CLIENTS as u64, "{name}: {report}");
         }
     }
 
     /// What failed was on a connection that was there when a proxy died.
     pub(crate) fn disturbed_only_by(&self, cuts: &[Range<Instant>]) {
-        for (name, report) in &self.0 {
+        for (name, report) in &self.requests {
             println!("{name}: {report}");
             assert!(report.answered > 0, "{name}: {report}");
             let unexplained: Vec<_> = report.unexplained(cuts).collect();
@@ -236,6 +260,7 @@ spec:
   - {name: http, protocol: HTTP, port: 80}
   - {name: https, protocol: HTTPS, port: 443, tls: {certificateRefs: [{name: tls}]}}
   - {name: tcp, protocol: TCP, port: 9000}
+  - {name: udp, protocol: UDP, port: 9001}
 ";
 
 const ROUTES: &str = "apiVersion: gateway.networking.k8s.io/v1
@@ -254,4 +279,12 @@ spec:
   parentRefs: [{name: gateway, sectionName: tcp}]
   rules:
   - backendRefs: [{name: one, port: 9000}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: UDPRoute
+metadata: {namespace: site, name: udp}
+spec:
+  parentRefs: [{name: gateway, sectionName: udp}]
+  rules:
+  - backendRefs: [{name: one, port: 9001}]
 ";

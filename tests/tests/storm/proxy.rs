@@ -30,8 +30,15 @@ fn no_request_fails_when_the_proxy_is_replaced() {
     let mut site = place.serve();
     let loads = Loads::start(&site);
     for _ in 0..5 {
+        let mut held = Held::open(&site);
         thread::sleep(CALM);
-        site.node.replace_proxy().unwrap();
+        site.node
+            .replace_proxy_while(move || {
+                held.exchange();
+                thread::sleep(CALM);
+                held.exchange();
+            })
+            .unwrap();
     }
     thread::sleep(CALM);
     loads.stop().without_failures();
@@ -76,7 +83,8 @@ fn one_proxy_is_left_when_one_that_hung_comes_back() {
     let ended = || test_kill_process(process).is_err().then_some(());
     site.node.wait("the one that hung to drain and to end", |_| ended()).unwrap();
     assert_eq!(site.node.proxies().unwrap(), second);
-    loads.stop().without_failures();
+    // While it hung, the kernel gave its sockets their share of the datagrams: they are bound to the same address.
+    loads.stop().without_failures_but(&["UDP, new sessions"]);
 }
 
 /// Waits until agent and one proxy are the only processes of the node.
