@@ -385,6 +385,22 @@ fn netlink_filters_serve_and_are_replaced_too() {
     assert_eq!(filters(&bench), 0);
 }
 
+/// Another agent's programs are anybody's: they have maps of their own.
+#[test]
+fn programs_of_others_on_our_devices_are_listed() {
+    let bench = Bench::start(&Config::default());
+    let root = bench.node().bpffs().join("other");
+    let config = Config { tc: Some(TcKind::Netlink), pin_root: root, ..Config::default() };
+    let mut other = bench.node().run(|| Datapath::open(&config)).unwrap();
+    let devices = bench.node().block_on(async || Announcer::open().unwrap().devices().await).unwrap();
+    let problems = bench.node().run(|| other.set_devices(Globs::default().select(&devices)));
+    assert!(problems.is_empty(), "{problems:?}");
+    let listed = bench.programs();
+    let of = |hook: &str| listed.iter().filter(|it| it.hook == hook).map(|it| it.ours).collect::<Vec<_>>();
+    assert_eq!((of("tcx ingress"), of("clsact ingress")), (vec![true], vec![false]), "{listed:#?}");
+    assert_eq!(of("sk_lookup"), [true, false], "{listed:#?}");
+}
+
 /// It is still loaded, and runs nowhere.
 #[test]
 fn a_program_that_lost_its_pin_is_not_listed() {

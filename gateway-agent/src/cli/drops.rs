@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::output::{Format, print};
+use super::output::{Format, print, say};
 use super::{Paths, client};
 use crate::datapath::view::{DropView, View};
 
@@ -30,18 +30,32 @@ pub(super) fn run(command: &Drops, paths: &Paths, format: Format) -> anyhow::Res
     client::note_dead_agent(paths);
     let view = View::open(&paths.pin_dir)?;
     let mut last = view.drops()?;
-    show(last.iter().filter(|drop| command.all || drop.count > 0), format)?;
+    let before = last.iter().filter(|drop| command.all || drop.count > 0);
     if !command.watch {
+        show(before, format)?;
         return Ok(ExitCode::SUCCESS);
     }
+    look(before, format)?;
     loop {
         std::thread::sleep(Duration::from_secs(command.interval));
         let now = view.drops()?;
         let added = difference(&last, &now);
         if !added.is_empty() {
-            show(added.iter(), format)?;
+            look(added.iter(), format)?;
         }
         last = now;
+    }
+}
+
+/// One of several, so that a program can tell them apart: a document of YAML, a line of JSON.
+fn look<'a>(drops: impl Iterator<Item = &'a DropView>, format: Format) -> anyhow::Result<()> {
+    match format {
+        Format::Table => show(drops, format),
+        Format::Json => say(serde_json::to_string(&drops.collect::<Vec<_>>())?),
+        Format::Yaml => {
+            say("---")?;
+            show(drops, format)
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::Args;
 use gateway_common::admin::ObjectStatus;
 use hyper::Method;
@@ -11,6 +12,7 @@ use serde_json::Value;
 use super::output::{Format, note, print};
 use super::silence::Silence;
 use super::{Paths, client};
+use crate::object::Kind;
 use crate::objects_file;
 
 /// Objects and their status, as `kubectl get` would show them.
@@ -28,6 +30,12 @@ pub struct Get {
 }
 
 pub(super) fn run(get: &Get, paths: &Paths, format: Format) -> anyhow::Result<ExitCode> {
+    if let Some(kind) =
+        get.kind.as_deref().filter(|kind| !Kind::ALL.iter().any(|one| is_kind(one.name(), kind)))
+    {
+        let known: Vec<_> = Kind::ALL.into_iter().map(Kind::name).collect();
+        bail!("there is no kind {kind:?}; there are {}", known.join(", "));
+    }
     let mut objects = objects(paths)?;
     let kinds: BTreeSet<String> = objects.iter().map(|object| object.kind.clone()).collect();
     objects.retain(|object| get.wants(object));

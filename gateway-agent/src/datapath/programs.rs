@@ -1,8 +1,9 @@
 //! The programs at our hooks: ours, where they are attached and what they cost, and everybody else's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use aya::maps::MapInfo;
 use aya::programs::links::{FdLink, PinnedLink};
@@ -14,6 +15,7 @@ use rustix::net::{AddressFamily, SocketType, socket};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use super::features::Features;
 use super::links::{tc_pins, xdp_pins};
 use super::pins::Pins;
 use super::syscall::lookup_programs;
@@ -46,9 +48,18 @@ pub type Filters = BTreeMap<u32, Vec<u32>>;
 pub fn list(pins: &Pins, filters: &Filters) -> Result<Vec<Program>, Error> {
     let infos = infos();
     let mut found = lookups(pins, &infos)?;
-    for (index, path) in tc_pins(pins) {
-        let Some(device) = device_name(index) else { continue };
-        let ours = program_of(&path);
+    let links: BTreeMap<u32, PathBuf> = tc_pins(pins).into_iter().collect();
+    let filter = |index: &u32| our_filter(pins, filters.get(index)?, &infos);
+    let tcx = Features::probe().tcx;
+    let mut carriers: BTreeSet<u32> = links.keys().copied().collect();
+    carriers.extend(xdp_pins(pins).into_iter().map(|(index, ..)| index));
+    carriers.extend(filters.keys().filter(|index| filter(index).is_some()));
+    for index in &carriers {
+        let Some(device) = device_name(*index) else { continue };
+        let ours = links.get(index).and_then(|path| program_of(path));
+        if !tcx {
+            continue;
+        }
         let (_, there) = SchedClassifier::query_tcx(&device, TcAttachType::Ingress)
             .map_err(|e| Error::program("query", PROGRAM_INGRESS, e))?;
         let ids: Vec<u32> = there.iter().map(ProgramInfo::id).collect();
@@ -59,7 +70,10 @@ pub fn list(pins: &Pins, filters: &Filters) -> Result<Vec<Program>, Error> {
         let hook = format!("xdp {}", kind.name());
         found.extend(at_hook(&hook, Some(&device), &[id], Some(id), &infos));
     }
-    found.extend(netlink_filters(pins, filters, &infos));
+    for (index, ids) in filters.iter().filter(|(index, _)| carriers.contains(index)) {
+        let Some(device) = device_name(*index) else { continue };
+        found.extend(at_hook("clsact ingress", Some(&device), ids, filter(index), &infos));
+    }
     Ok(found)
 }
 
@@ -123,18 +137,11 @@ fn at_hook(
 }
 
 /// Filters of the `clsact` qdisc have no pins: ours is the one that uses our maps.
-fn netlink_filters(pins: &Pins, filters: &Filters, infos: &BTreeMap<u32, ProgramInfo>) -> Vec<Program> {
-    let Ok(vips) = MapInfo::from_pin(pins.map(VIPS)) else { return Vec::new() };
+fn our_filter(pins: &Pins, ids: &[u32], infos: &BTreeMap<u32, ProgramInfo>) -> Option<u32> {
+    let vips = MapInfo::from_pin(pins.map(VIPS)).ok()?;
     let is_ours = |id: &&u32| {
         let maps = infos.get(id).map(ProgramInfo::map_ids);
         matches!(maps, Some(Ok(Some(maps))) if maps.contains(&vips.id()))
     };
-    let mut found = Vec::new();
-    for (index, ids) in filters {
-        let Some(device) = device_name(*index) else { continue };
-        if let Some(ours) = ids.iter().find(is_ours) {
-            found.extend(at_hook("clsact ingress", Some(&device), ids, Some(*ours), infos));
-        }
-    }
-    found
+    ids.iter().find(is_ours).copied()
 }

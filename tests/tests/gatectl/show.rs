@@ -141,6 +141,8 @@ fn objects(scene: &Scene<'_>) {
     assert_eq!(get(&["HTTPRoute", "-n", "shop"]).len(), 2);
     assert!(get(&["httproute", "-n", "elsewhere"]).is_empty());
     assert!(scene.gatectl(&["get", "udproute", "udp"]).contains("Accepted"));
+    let (code, _, noted) = scene.ends(&["get", "gatway"]);
+    assert!(code == 1 && noted.contains("no kind \"gatway\"; there are GatewayClass"), "{code}: {noted}");
     let (code, said, noted) = scene.ends(&["get", "gateway", "nobody"]);
     assert_eq!(code, 1, "{said}");
     assert!(noted.contains("no such object"), "{noted}");
