@@ -73,7 +73,7 @@ reasons! {
     TlsTimeout = "tls_timeout",
     /// A limit of the Gateway was reached (connections: closed; requests: 503; UDP: dropped).
     Limit = "limit",
-    /// The endpoint of the UDP session is no longer configured; the client's next datagram begins a new session.
+    /// The endpoint of the UDP session is no longer configured, or its route sends elsewhere; the client's next datagram begins a new session.
     EndpointGone = "endpoint_gone",
     /// The UDP session made room for a newer one.
     Evicted = "evicted",
