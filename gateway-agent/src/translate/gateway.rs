@@ -1,6 +1,6 @@
 //! A Gateway of ours: what its spec asks for, before addresses and routes.
 
-use gateway_common::ir::{self, GatewayId, Port};
+use gateway_common::ir::{self, GatewayId, Port, PortProtocol};
 
 use super::address;
 use super::condition::{Problem, Reason};
@@ -32,7 +32,7 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Listeners that the proxy gets.
+    /// Listeners that are served.
     pub(super) fn serving(&self) -> impl Iterator<Item = &Listener> {
         self.listeners.iter().filter(|listener| self.refused.is_none() && listener.serves())
     }
@@ -83,8 +83,15 @@ impl Plan {
                 }),
             }
         }
+        // Its names are not for a wider listener of the port, nor for that one's certificate.
+        for listener in self.listeners.iter().filter(|listener| listener.lacks_certificate()) {
+            let beside = |port: &&mut Port| port.port == listener.port && port.protocol == PortProtocol::Tls;
+            if let Some((port, ir)) = ports.iter_mut().find(beside).zip(listener.ir()) {
+                port.listeners.push(ir);
+            }
+        }
         for port in &mut ports {
-            if port.protocol != ir::PortProtocol::Udp {
+            if port.protocol != PortProtocol::Udp {
                 let names = port.listeners.iter().map(|l| l.name.as_str());
                 port.proxy_protocol = self.parameters.proxy_protocol(port.port, names).cloned();
             }

@@ -101,10 +101,16 @@ impl Protocol {
 impl Listener {
     /// Whether the proxy gets it.
     pub(super) fn serves(&self) -> bool {
-        self.refused.is_none()
-            && self.conflict.is_none()
-            && !self.kinds.is_empty()
-            && (self.protocol != Some(Protocol::Https) || !self.certificates.is_empty())
+        self.is_good() && (self.protocol != Some(Protocol::Https) || !self.certificates.is_empty())
+    }
+
+    /// Nothing but a certificate is missing.
+    pub(super) fn lacks_certificate(&self) -> bool {
+        self.is_good() && self.protocol == Some(Protocol::Https) && self.certificates.is_empty()
+    }
+
+    fn is_good(&self) -> bool {
+        self.refused.is_none() && self.conflict.is_none() && !self.kinds.is_empty()
     }
 
     pub(super) fn admits(&self, lookup: &mut Lookup<'_>, gateway: &NsName, namespace: &str) -> bool {

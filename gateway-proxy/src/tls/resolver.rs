@@ -28,9 +28,9 @@ impl Resolver {
         let mut by_host = HostMap::default();
         for listener in &port.listeners {
             let ListenerProtocol::Https { certificates } = &listener.protocol else { continue };
-            if let Some(choice) = Choice::new(certificates.iter().filter_map(&key)) {
-                by_host.insert(listener.hostname.as_ref(), Arc::new(choice));
-            }
+            // One without a usable certificate has its names all the same: they are not for a wider listener's.
+            let choice = Choice::new(certificates.iter().filter_map(&key));
+            by_host.insert(listener.hostname.as_ref(), Arc::new(choice));
         }
         Self { by_host }
     }
@@ -45,7 +45,7 @@ impl Resolver {
 }
 
 impl Choice {
-    fn new(keys: impl Iterator<Item = Arc<CertifiedKey>>) -> Option<Self> {
+    fn new(keys: impl Iterator<Item = Arc<CertifiedKey>>) -> Self {
         let all: Vec<_> = keys.collect();
         let mut names: HostMap<Vec<_>> = HostMap::default();
         for key in &all {
@@ -53,7 +53,7 @@ impl Choice {
                 names.entry(Some(&Hostname::new(name))).push(key.clone());
             }
         }
-        (!all.is_empty()).then_some(Self { names, all })
+        Self { names, all }
     }
 }
 
@@ -86,7 +86,8 @@ mod tests {
             certificate(&rcgen::PKCS_ED25519, "b.example"),
         ];
         let mut by_host = HostMap::default();
-        by_host.insert(None, Arc::new(Choice::new(keys.iter().cloned()).unwrap()));
+        by_host.insert(None, Arc::new(Choice::new(keys.iter().cloned())));
+        by_host.insert(Some(&Hostname::new("bare.example")), Arc::new(Choice::new(std::iter::empty())));
         let resolver = Resolver { by_host };
         let (p256, ed25519) = (SignatureScheme::ECDSA_NISTP256_SHA256, SignatureScheme::ED25519);
         for (sni, schemes, want) in [
@@ -100,5 +101,6 @@ mod tests {
             let found = resolver.find(sni, schemes).unwrap();
             assert!(Arc::ptr_eq(&found, &keys[want]), "{sni} {schemes:?}");
         }
+        assert!(resolver.find("bare.example", &[ed25519, p256]).is_none(), "another listener's certificate");
     }
 }
