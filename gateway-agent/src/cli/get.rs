@@ -51,7 +51,8 @@ pub(super) fn run(get: &Get, paths: &Paths, format: Format) -> anyhow::Result<Ex
 
 /// From the agent, or what it left behind.
 pub(super) fn objects(paths: &Paths) -> anyhow::Result<Vec<ObjectStatus>> {
-    match client::ask(&paths.agent_socket(), &Method::GET, "/objects", Vec::new()) {
+    match client::ask::<Vec<ObjectStatus>>(&paths.agent_socket(), &Method::GET, "/objects", Vec::new()) {
+        Ok(objects) if objects.is_empty() => Ok(before_the_first_word(paths)),
         Ok(objects) => Ok(objects),
         Err(error) => {
             let file = paths.objects_file();
@@ -70,10 +71,20 @@ pub(super) fn objects(paths: &Paths) -> anyhow::Result<Vec<ObjectStatus>> {
     }
 }
 
+/// An agent that has just started says nothing until it knows what is so; what the one before said goes on.
+fn before_the_first_word(paths: &Paths) -> Vec<ObjectStatus> {
+    let objects = objects_file::read(&paths.objects_file()).unwrap_or_default();
+    if !objects.is_empty() {
+        note("note: the agent is starting; this is the status that was left");
+    }
+    objects
+}
+
 /// As [`objects`], without a word about where they come from; empty when nobody knows.
 pub(super) fn objects_quietly(paths: &Paths) -> Vec<ObjectStatus> {
     client::ask(&paths.agent_socket(), &Method::GET, "/objects", Vec::new())
         .ok()
+        .filter(|objects: &Vec<ObjectStatus>| !objects.is_empty())
         .or_else(|| objects_file::read(&paths.objects_file()).ok())
         .unwrap_or_default()
 }

@@ -31,7 +31,15 @@ fn most_commands_need_no_agent() {
     let (code, _, noted) = scene.ends(&["replace-proxy"]);
     assert_eq!(code, 1);
     assert!(noted.contains("start gateway-agent"), "{noted}");
-    scene.node.start().unwrap();
+    scene.node.start_agent().unwrap();
+    for _ in 0..50 {
+        // It has not looked at its source yet, or at nothing else.
+        let (code, said, noted) = scene.ends(&["get", "gateway"]);
+        assert!(code == 0 && said.contains("public"), "{code}: {said}{noted}");
+        let (code, _, noted) = scene.ends(&["get", "gateway", "public"]);
+        assert_eq!(code, 0, "{noted}");
+    }
+    scene.node.wait_serving().unwrap();
     let (_, _, noted) = scene.ends(&["vip", "list"]);
     assert_eq!(noted, "");
 }
