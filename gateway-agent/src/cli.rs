@@ -98,7 +98,7 @@ pub fn run(gatectl: Gatectl) -> ExitCode {
         Command::Conn(command) => conn::run(&command, &paths, output),
         Command::Backend(command) => backend::run(&command, &paths, output),
         Command::Get(command) => get::run(&command, &paths, output),
-        Command::ReplaceProxy => replace_proxy::run(&paths),
+        Command::ReplaceProxy => replace_proxy::run(&paths, output),
         Command::Completion(command) => completion::run(&command),
     };
     match result {

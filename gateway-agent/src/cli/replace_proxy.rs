@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use hyper::Method;
+use serde_json::json;
 
-use super::output::say;
+use super::output::{Format, say, structured};
 use super::silence::Silence;
 use super::{Paths, client};
 
-pub(super) fn run(paths: &Paths) -> anyhow::Result<ExitCode> {
+pub(super) fn run(paths: &Paths, format: Format) -> anyhow::Result<ExitCode> {
     client::raw(&paths.agent_socket(), &Method::POST, "/replace-proxy", Vec::new()).map_err(|error| {
         match Silence::of(&error) {
             // What it said says it all.
@@ -19,6 +20,13 @@ pub(super) fn run(paths: &Paths) -> anyhow::Result<ExitCode> {
             }
         }
     })?;
-    say("a new proxy is being started; the old one drains once it serves (gatectl conn list shows both)")?;
+    let said =
+        "a new proxy is being started; the old one drains once it serves (gatectl conn list shows both)";
+    match format {
+        Format::Table => say(said)?,
+        Format::Json | Format::Yaml => {
+            say(structured(format, &json!({ "started": true, "message": said }))?.trim_end())?;
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }

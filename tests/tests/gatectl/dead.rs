@@ -28,7 +28,7 @@ fn most_commands_need_no_agent() {
     }
     let said = scene.gatectl(&["explain", &scene.at(80), "--host", HOST]);
     assert!(said.contains("the agent is not running"), "{said}");
-    let (code, _, noted) = scene.ends(&["replace-proxy"]);
+    let (code, _, noted) = scene.ends(&["-o", "json", "replace-proxy"]);
     assert_eq!(code, 1);
     assert!(noted.contains("start gateway-agent"), "{noted}");
     scene.node.start_agent().unwrap();

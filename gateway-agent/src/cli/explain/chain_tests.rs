@@ -78,6 +78,7 @@ fn backends_that_get_traffic_must_have_endpoints() {
         (vec![target("a", 1, 1), target("", 1, 0)], State::Warning, "50 % of the traffic"),
         (vec![target("a", 1, 1), target("b", 0, 0)], State::Ok, "1 of 1 endpoints"),
         (vec![target("a", 0, 1), target("b", 1, 0)], State::Broken, "no endpoint behind b"),
+        (vec![target("", 1, 0)], State::Broken, "no endpoint behind a backendRef that does not resolve"),
         (vec![target("a", 1, 0), target("", 1, 0)], State::Broken, "no endpoint behind a, a backendRef"),
     ] {
         facts.backends = backends;

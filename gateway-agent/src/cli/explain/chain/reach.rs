@@ -16,7 +16,7 @@ pub(super) fn endpoints(facts: &Facts) -> Judgement {
     let remedy = "are Pods of the Service ready? `kubectl get endpointslices` in its namespace; does the reference resolve? `gatectl get`";
     let lacking: Vec<&Target> = weighted(facts).filter(|backend| !backend.answers()).collect();
     let names: Vec<_> = lacking.iter().map(|backend| backend.name()).collect();
-    if without_endpoints(facts) {
+    if !lacking.is_empty() && !weighted(facts).any(Target::answers) {
         return broken(
             format!("no endpoint behind {}: clients get no answer, or 503", names.join(", ")),
             remedy,
