@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use aya::maps::{HashMap, Map, MapData, SockMap};
+use aya::maps::{HashMap, LpmTrie, Map, MapData, SockMap};
 use gatehouse_tests::netns::Netns;
 use gatehouse_tests::process::wait_for;
 use gatehouse_tests::serving::{self, Answering, Seen, Vips, connect, exchange};
@@ -479,6 +479,23 @@ fn xdp_denies_and_says_how_it_is_attached() {
         bench.restart(&Config::default());
         assert_eq!(bench.programs_once(2).len(), 2, "XDP is off by default");
     }
+}
+
+#[test]
+fn entries_of_the_deny_list_that_somebody_removes_come_back() {
+    let deny: BTreeSet<_> = ["198.51.100.0/24", "::/0"].map(|net| net.parse().unwrap()).into();
+    let config = Config { xdp: Some(XdpKind::Generic), deny: deny.clone(), ..Config::default() };
+    let mut bench = Bench::start(&config);
+    let dump = |bench: &Bench| bench.view().dump("DENY").unwrap();
+    let before = dump(&bench);
+    assert_eq!(before.as_array().unwrap().len(), 3, "with the exception for IPv4: {before}");
+    let map = MapData::from_pin(bench.root().join("v1/maps/DENY")).unwrap();
+    let mut trie: LpmTrie<_, [u8; 16], u32> = Map::from_map_data(map).unwrap().try_into().unwrap();
+    let keys: Vec<_> = trie.keys().collect::<Result<_, _>>().unwrap();
+    keys.iter().for_each(|key| trie.remove(key).unwrap());
+    assert_eq!(bench.view().deny().unwrap(), BTreeSet::new());
+    bench.apply();
+    assert_eq!((bench.view().deny().unwrap(), dump(&bench)), (deny, before));
 }
 
 #[test]
