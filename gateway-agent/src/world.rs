@@ -244,4 +244,21 @@ mod tests {
         assert_eq!(status.attached_listener_sets, Some(3));
         assert_eq!(world.keys(), BTreeSet::from([key]));
     }
+
+    /// As a file that was reverted says it: what was seen of the later version is not true of this one.
+    #[test]
+    fn a_status_does_not_go_back_with_its_object() {
+        let of = |generation, port| {
+            let Event::Apply(Object::Gateway(mut gateway)) = gateway(port) else { panic!("a Gateway") };
+            gateway.metadata.generation = Some(generation);
+            Event::Apply(Object::Gateway(gateway))
+        };
+        let mut world = World::default();
+        let key = world.apply(of(5, 80)).unwrap();
+        world.set_status(&key, &json!({"attachedListenerSets": 3}));
+        world.apply(of(6, 81));
+        assert!(world.gateways[&key.name].status.is_some());
+        world.apply(of(4, 80));
+        assert_eq!(world.gateways[&key.name].status, None);
+    }
 }
