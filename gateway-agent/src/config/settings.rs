@@ -56,7 +56,7 @@ pub struct Settings {
     /// Drop denied sources and unused VIP ports in XDP. [default: off]
     #[arg(long, value_enum, env = "GATEHOUSE_XDP", help_heading = "Network")]
     pub xdp: Option<Xdp>,
-    /// CIDR whose packets XDP drops; may be repeated; needs --xdp. [default: none]
+    /// CIDR whose packets to VIPs XDP drops; may be repeated; needs --xdp. [default: none]
     #[arg(
         long,
         value_name = "CIDR",
