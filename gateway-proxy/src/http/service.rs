@@ -58,6 +58,9 @@ fn prepare<'a>(client: &'a Rc<Client>, held: &'a Rc<Held>, request: Request<Inco
             return Prepared::Answered(own(ending, status(reject.status())));
         }
     };
+    // Before the rule is looked for: a client's word about itself chooses none. And before the filters: what they say of the
+    // client is the operator's word, and the host is the one it asked for.
+    held.identity.apply(&mut parts.headers, &settings.trusted_proxies);
     let found = match find(client, held, &parts, &mut ending) {
         Ok(found) => found,
         Err(code) => return Prepared::Answered(own(ending, status(code))),
@@ -115,9 +118,6 @@ impl<'a> Way<'a> {
         upgrade: Option<Upgrade>,
         mut ending: Ending,
     ) -> Prepared<'a> {
-        // Before the filters: what they say of the client is the operator's word, and the host is the one it asked for.
-        let trusted = &self.held.gateway.settings.trusted_proxies;
-        self.held.identity.apply(&mut parts.headers, trusted);
         let mut mirrors = Vec::new();
         if let Some(answer) = self.filter(&self.rule.filters, &mut parts, &mut mirrors) {
             ending.reason = Reason::Filter;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use gatehouse_tests::client::{self, Reply, Target};
 use gatehouse_tests::fake_agent::{backend, backend_id, rule};
 use gateway_common::ir::{
-    BackendProtocol, Filter, HeaderEdit, HeaderModifier, HttpRule, Mirror, PathModifier, Redirect, Rewrite,
+    BackendProtocol, Filter, HeaderEdit, HeaderModifier, HttpRule, Mirror, NameValueMatch, PathModifier,
+    Redirect, Rewrite, ValueMatch,
 };
 use hyper::header::HeaderValue;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -220,6 +221,35 @@ async fn a_filter_has_the_last_word_on_what_backends_are_told_of_the_client() {
     assert_eq!(told("x-forwarded-for").as_deref(), Some("127.0.0.1"));
     assert_eq!(told("x-forwarded-host").as_deref(), Some("a.example"));
     assert_eq!(told("host").as_deref(), Some("b.example"));
+}
+
+/// What a client says of itself chooses no rule; what the proxy tells backends does.
+#[tokio::test]
+async fn rules_match_what_backends_are_told_of_the_client() {
+    let echo = Echo::start("b");
+    let mut bed = Bed::new().await;
+    let by = |prefix: &str, name: &str, value: &str| {
+        let mut rule = rule(prefix, "b");
+        let header = NameValueMatch { name: name.to_owned(), value: ValueMatch::Exact(value.to_owned()) };
+        rule.matches[0].headers = vec![header];
+        rule
+    };
+    let rules = vec![
+        by("/internal", "x-real-ip", "10.0.0.1"),
+        by("/secure", "x-forwarded-proto", "https"),
+        by("/told", "x-forwarded-for", "127.0.0.1"),
+    ];
+    bed.serve(rules, vec![backend("b", BackendProtocol::Http1, &[echo.address])]).await;
+    for (path, name, forged, status) in [
+        ("/internal", "x-real-ip", "10.0.0.1", 404),
+        ("/secure", "x-forwarded-proto", "https", 404),
+        ("/told", "x-forwarded-for", "192.0.2.77", 200),
+    ] {
+        let mut request = client::request("a.example", path).unwrap();
+        request.headers_mut().insert(name, HeaderValue::from_static(forged));
+        let reply = client::send(&bed.http1(), request).await.unwrap();
+        assert_eq!(reply.status, status, "{path}");
+    }
 }
 
 /// A backend, and one that is mirrored to.
