@@ -71,10 +71,14 @@ impl Endpoint {
 
     /// Counts a failed connect; ejects once they are too many in a row, and says so.
     pub fn failed(&self, now: u64) -> bool {
+        self.connect_failures.set(self.connect_failures.get() + 1);
+        // Those that were under way with the one that ejected it say nothing new.
+        if self.is_ejected(now) {
+            return false;
+        }
         let failures = self.failures.get().saturating_add(1);
         self.failures.set(failures);
-        self.connect_failures.set(self.connect_failures.get() + 1);
-        let eject = failures >= FAILURES && !self.is_ejected(now);
+        let eject = failures >= FAILURES;
         if eject {
             let doubled = FIRST_MS << (failures - FAILURES).min(16);
             self.ejected_until.set(now + doubled.min(LONGEST_MS));
@@ -143,10 +147,18 @@ mod tests {
         assert!(endpoint.is_ejected(999) && !endpoint.is_ejected(1_000));
         endpoint.failed(1_000);
         assert!(endpoint.is_ejected(2_999) && !endpoint.is_ejected(3_000));
+        // At once, as when it restarts under load: not longer than once more.
         for _ in 0..100 {
-            endpoint.failed(u64::from(u32::MAX));
+            endpoint.failed(3_000);
         }
-        assert!(!endpoint.is_ejected(u64::from(u32::MAX) + LONGEST_MS));
+        assert!(endpoint.is_ejected(6_999) && !endpoint.is_ejected(7_000));
+        let mut now = 7_000;
+        for _ in 0..20 {
+            endpoint.failed(now);
+            now += LONGEST_MS;
+            assert!(!endpoint.is_ejected(now));
+        }
+        assert!(endpoint.is_ejected(now - 1));
         endpoint.connected();
         endpoint.failed(0);
         assert!(!endpoint.is_ejected(0));

@@ -29,6 +29,8 @@ struct LocalExecutor {
 const HTTP2_STREAM_WINDOW: u32 = 1 << 20;
 const HTTP2_CONNECTION_WINDOW: u32 = 4 << 20;
 const HTTP2_SEND_BUFFER: usize = 256 * 1024;
+/// Of an answer, as over HTTP/1.1.
+const MOST_HEADER: u32 = 128 * 1024;
 
 impl<F> hyper::rt::Executor<F> for LocalExecutor
 where
@@ -59,6 +61,7 @@ pub async fn http2(Connected { stream, open }: Connected, limit: Duration) -> io
         .initial_stream_window_size(HTTP2_STREAM_WINDOW)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
         .max_send_buf_size(HTTP2_SEND_BUFFER)
+        .max_header_list_size(MOST_HEADER)
         .initial_max_send_streams(0)
         .handshake(TokioIo::new(Gathered::new(stream)))
         .await

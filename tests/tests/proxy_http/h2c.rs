@@ -104,3 +104,23 @@ async fn a_body_for_head_is_left_out() {
     }
     serving.abort();
 }
+
+/// As over HTTP/1.1.
+#[tokio::test]
+async fn an_answer_may_have_a_large_header() {
+    let (listener, address) = backend_socket().await;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = service_fn(|_| async {
+                let large = "x".repeat(40 << 10);
+                Response::builder().header("x-large", large).body(Full::new(Bytes::new()))
+            });
+            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(async move { drop(server.serve_connection(TokioIo::new(stream), service).await) });
+        }
+    });
+    let mut bed = Bed::new().await;
+    bed.serve(vec![rule("/", "b")], vec![backend("b", BackendProtocol::H2c, &[address])]).await;
+    let reply = bed.get("/").await;
+    assert_eq!((reply.status, reply.headers["x-large"].len()), (StatusCode::OK, 40 << 10));
+}
