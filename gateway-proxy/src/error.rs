@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use gateway_common::ir::BackendId;
+use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::access_log::Reason;
@@ -40,9 +41,16 @@ impl ConnectError {
             Self::NoBackend | Self::Unresolved => Reason::NoBackend,
             Self::NoEndpoint(_) => Reason::NoEndpoint,
             Self::Failed { source, .. } if source.kind() == io::ErrorKind::TimedOut => Reason::ConnectTimeout,
+            Self::Failed { source, .. } if is_own(source) => Reason::Internal,
             Self::Failed { .. } => Reason::ConnectFailed,
         }
     }
+}
+
+/// The process or its node lacks something: no endpoint is to blame.
+pub fn is_own(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL))
 }
 
 /// Why a request got no answer from a backend.
@@ -80,6 +88,25 @@ impl AnswerError {
             Self::Invalid(_) => true,
             Self::Http2(error) => error.is_parse(),
             Self::Closed | Self::Io(_) | Self::Request(_) | Self::Length => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_we_lack_is_not_the_endpoint_s_fault() {
+        for (errno, reason) in [
+            (Errno::MFILE, Reason::Internal),
+            (Errno::ADDRNOTAVAIL, Reason::Internal),
+            (Errno::CONNREFUSED, Reason::ConnectFailed),
+            (Errno::HOSTUNREACH, Reason::ConnectFailed),
+        ] {
+            let (backend, address) = (BackendId::new("a/s:80"), ([192, 0, 2, 1], 80).into());
+            let error = ConnectError::Failed { backend, address, source: errno.into() };
+            assert_eq!(error.reason(), reason, "{errno:?}");
         }
     }
 }

@@ -161,6 +161,11 @@ async fn shut_down(mut stream: Watched<Stream>) {
 }
 
 fn failed(client: &Client, error: &hyper::Error) {
+    if error.is_user() {
+        // An answer that broke off: its request says why.
+        debug!(%error, "answer broken off");
+        return;
+    }
     let reason = if error.is_parse() { Reason::BadRequest } else { Reason::ClientAbort };
     client.entry.end(reason);
     debug!(%error, "client connection ended");

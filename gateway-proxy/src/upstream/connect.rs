@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tracing::debug;
 
 use super::{Lease, Open, balance};
-use crate::error::ConnectError;
+use crate::error::{ConnectError, is_own};
 use crate::proxy_protocol::{self, Addresses};
 use crate::snapshot::{Backend, Snapshot};
 use crate::worker::Worker;
@@ -89,7 +89,7 @@ pub async fn endpoint(worker: &Worker, lease: &Lease, via: &Via<'_>) -> io::Resu
         Err(error) => {
             counters.connect_failures.increment();
             debug!(%address, %error, "connect failed");
-            if lease.endpoint().failed(worker.upstreams.now_ms()) {
+            if !is_own(error) && lease.endpoint().failed(worker.upstreams.now_ms()) {
                 counters.ejections.increment();
             }
         }
