@@ -1,6 +1,7 @@
 //! RequestMirror: the same request to another backend. Nobody waits for its answer, and nothing that happens to it is
 //! seen by the client, nor by others: it is given up when nothing of it moves, and not begun when there are too many.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -74,7 +75,8 @@ impl Mirror {
 
     async fn exchange(&self, mut request: Request<RequestBody>) {
         let timeouts = &self.held.gateway.settings.timeouts;
-        let terms = Terms { timeouts, client: self.client, vip: self.vip, sni: None };
+        let asked = Cell::new(None);
+        let terms = Terms { timeouts, client: self.client, vip: self.vip, sni: None, asked: &asked };
         match exchange::exchange(&self.worker, &self.upstream, &mut request, &terms).await {
             Ok(answer) => {
                 self.patience.renew();

@@ -1,5 +1,6 @@
 //! A request on its way to a backend, and the answer on its way to the client.
 
+use std::cell::Cell;
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -43,25 +44,28 @@ impl Sending<'_> {
         self.ending.backend(id);
         let upstream = worker.upstreams.upstream(&self.held.view, id);
         let upstream = upstream.ok_or((StatusCode::INTERNAL_SERVER_ERROR, Reason::NoBackend))?;
+        let asked = Cell::new(None);
         let terms = Terms {
             timeouts: &self.held.gateway.settings.timeouts,
             client: self.client.address,
             vip: self.client.vip,
             sni: self.client.tls.as_ref().and_then(|tls| tls.sni.as_deref()),
+            asked: &asked,
         };
         let limit = self.limit();
         // In one place, whether there is a limit or not.
         let mut exchange = pin!(exchange::exchange(worker, &upstream, &mut self.request, &terms));
         let result = match limit {
-            None => exchange.await,
-            Some((at, reason)) => match tokio::time::timeout_at(at, exchange.as_mut()).await {
-                Ok(result) => result,
-                Err(_) => return Err((StatusCode::GATEWAY_TIMEOUT, reason)),
-            },
+            None => Ok(exchange.await),
+            Some((at, reason)) => tokio::time::timeout_at(at, exchange.as_mut())
+                .await
+                .map_err(|_| (StatusCode::GATEWAY_TIMEOUT, reason)),
         };
-        match result {
+        if let Some(address) = asked.get() {
+            self.ending.endpoint(address);
+        }
+        match result? {
             Ok(answer) => {
-                self.ending.endpoint(answer.body.lease.address());
                 let limit =
                     limit.map(|(at, reason)| Limit { sleep: Box::pin(tokio::time::sleep_until(at)), reason });
                 Ok((answer, limit))

@@ -1,6 +1,7 @@
 //! One request to a backend and its answer's header: an endpoint, a connection, and another one when nothing was lost by
 //! the first attempt.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub struct Terms<'a> {
     pub client: SocketAddr,
     pub vip: SocketAddr,
     pub sni: Option<&'a str>,
+    /// The endpoint that was asked last, also when the exchange is given up.
+    pub asked: &'a Cell<Option<SocketAddr>>,
 }
 
 enum Connection {
@@ -53,6 +56,7 @@ pub async fn exchange(
     let mut last = None;
     while tried.len() < TRIES {
         let Some(lease) = upstream.lease(worker.upstreams.now_ms(), &tried) else { break };
+        terms.asked.set(Some(lease.address()));
         let held = if stale < STALE { pooled(worker, &lease, &backend) } else { None };
         let reused = held.is_some();
         let connected = match held {
@@ -67,13 +71,15 @@ pub async fn exchange(
                 continue;
             }
         };
+        if stale == 0 {
+            backend.metrics.of(worker.index).requests.increment();
+        }
         let result = match connection {
             Connection::Http1(connection) => http1(connection, request).await,
             Connection::Http2(stream) => http2::ask(stream, request, reused).await,
         };
         match result {
             Ok((parts, source)) => {
-                backend.metrics.of(worker.index).requests.increment();
                 let idle = Duration::from_millis(terms.timeouts.upstream_idle_ms);
                 let body = AnswerBody::new(lease, source, is_shared(&backend).then_some(idle));
                 return Ok(Answer { parts, body });
@@ -134,7 +140,7 @@ async fn connect(
         |source| ConnectError::Failed { backend: backend.id.clone(), address: lease.address(), source };
     let closed = || failed(io::ErrorKind::ConnectionReset.into());
     let limit = Duration::from_millis(terms.timeouts.connect_ms);
-    let Terms { timeouts, client, vip, sni } = *terms;
+    let Terms { timeouts, client, vip, sni, .. } = *terms;
     let via = connect::Via { backend, timeouts, client, vip, sni };
     match backend.protocol {
         BackendProtocol::Http1 => {

@@ -168,3 +168,31 @@ async fn the_access_log_counts_bodies() {
     seen.sort_unstable();
     assert_eq!(seen, sent);
 }
+
+/// Which Pod it was is what one wants to know then.
+#[tokio::test]
+async fn the_access_log_names_the_endpoint_that_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("access.log");
+    let mut bed = Bed::with_arguments(&["--access-log", log.to_str().unwrap()]).await;
+    bed.settings.access_log = AccessLog::Json;
+    let (listener, address) = backend_socket().await;
+    bed.serve_all(&[address]).await;
+    let serving = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_until(&mut stream, "\r\n\r\n").await;
+    });
+    assert_eq!(bed.get("/").await.status, 502);
+    serving.await.unwrap();
+    let mut line = serde_json::Value::Null;
+    for _ in 0..500 {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        if let Some(whole) = text.lines().next().filter(|_| text.ends_with('\n')) {
+            line = serde_json::from_str(whole).unwrap();
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!((&line["reason"], &line["status"]), (&"upstream_reset".into(), &502.into()), "{line}");
+    assert_eq!(line["endpoint"], address.to_string(), "{line}");
+}
