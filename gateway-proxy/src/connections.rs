@@ -135,6 +135,11 @@ impl Entry {
         self.requests.set(self.requests.get() + 1);
     }
 
+    /// The peer reset the connection, or the kernel gave it up. Costs a system call.
+    pub fn is_gone(&self) -> bool {
+        self.socket.and_then(TcpInfo::of_number).is_some_and(|info| info.closed)
+    }
+
     pub fn describe(&self) -> admin::Connection {
         let info = self.socket.and_then(TcpInfo::of_number);
         admin::Connection {

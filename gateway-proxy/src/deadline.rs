@@ -14,6 +14,8 @@ pub struct Deadlines {
     start: Instant,
     now: Cell<u64>,
     entries: RefCell<Vec<Rc<Entry>>>,
+    /// Those of `entries` that nobody has at the moment: a deadline per request costs no allocation.
+    free: RefCell<Vec<Rc<Entry>>>,
 }
 
 /// One deadline; dropping it is forgetting it.
@@ -31,7 +33,12 @@ const NEVER: u64 = u64::MAX;
 
 impl Deadlines {
     pub fn new() -> Rc<Self> {
-        Rc::new(Self { start: Instant::now(), now: Cell::new(0), entries: RefCell::default() })
+        Rc::new(Self {
+            start: Instant::now(),
+            now: Cell::new(0),
+            entries: RefCell::default(),
+            free: RefCell::default(),
+        })
     }
 
     /// Milliseconds since the worker began, as of the last sweep.
@@ -41,8 +48,11 @@ impl Deadlines {
 
     /// A new deadline, not armed.
     pub fn deadline(self: &Rc<Self>) -> Deadline {
-        let entry = Rc::new(Entry { due: Cell::new(NEVER), waker: RefCell::default() });
-        self.entries.borrow_mut().push(entry.clone());
+        let entry = self.free.borrow_mut().pop().unwrap_or_else(|| {
+            let entry = Rc::new(Entry { due: Cell::new(NEVER), waker: RefCell::default() });
+            self.entries.borrow_mut().push(entry.clone());
+            entry
+        });
         Deadline { entry, owner: self.clone() }
     }
 
@@ -50,6 +60,10 @@ impl Deadlines {
     pub fn sweep(&self) {
         let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(NEVER - 1);
         self.now.set(now);
+        // Half of what was not needed since: a rush that is over does not keep its room for ever.
+        let mut free = self.free.borrow_mut();
+        let half = free.len() / 2;
+        free.truncate(half);
         let mut overdue = Vec::new();
         self.entries.borrow_mut().retain(|entry| {
             if entry.due.get() <= now {
@@ -57,6 +71,7 @@ impl Deadlines {
             }
             Rc::strong_count(entry) > 1
         });
+        drop(free);
         for waker in overdue {
             waker.wake();
         }
@@ -101,6 +116,14 @@ impl Deadline {
     }
 }
 
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        self.disarm();
+        drop(self.entry.waker.take());
+        self.owner.free.borrow_mut().push(self.entry.clone());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,10 +145,16 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_deadline_is_forgotten() {
+    fn a_dropped_deadline_serves_again_or_is_forgotten() {
         let deadlines = Deadlines::new();
-        drop(deadlines.deadline());
+        let first = deadlines.deadline();
+        first.arm(Duration::ZERO);
+        drop(first);
         let kept = deadlines.deadline();
+        assert!(!kept.is_armed());
+        assert_eq!(deadlines.entries.borrow().len(), 1);
+        drop(deadlines.deadline());
+        assert_eq!(deadlines.entries.borrow().len(), 2);
         deadlines.sweep();
         assert_eq!(deadlines.entries.borrow().len(), 1);
         drop(kept);

@@ -8,6 +8,7 @@ pub mod mirror;
 mod sending;
 pub mod serve;
 pub mod service;
+mod silence;
 pub mod stream;
 pub mod timing;
 pub mod upgrade;

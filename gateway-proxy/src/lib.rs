@@ -17,6 +17,7 @@ pub mod gather;
 pub mod http;
 pub mod hygiene;
 pub mod identity;
+pub mod keepalive;
 pub mod listen;
 pub mod metrics;
 pub mod path;

@@ -15,7 +15,7 @@ use tracing::warn;
 
 use crate::drain::Anchor;
 use crate::worker::Worker;
-use crate::{accept, udp};
+use crate::{accept, keepalive, udp};
 
 /// Time without accepting after the process ran out of descriptors or memory.
 const EXHAUSTED: Duration = Duration::from_millis(50);
@@ -99,6 +99,7 @@ fn serve(worker: &Rc<Worker>, id: &SocketId, socket: Socket) -> io::Result<Servi
     let gateway = id.gateway().clone();
     let task = match socket {
         Socket::Tcp(listener) => {
+            keepalive::listener(&listener)?;
             let listener = tokio::net::TcpListener::from_std(listener)?;
             Serving::Tcp(spawn_local(accept_all(worker, gateway, listener)).abort_handle())
         }

@@ -23,5 +23,7 @@ mod matches;
 mod streams;
 #[path = "proxy_http/tls.rs"]
 mod tls;
+#[path = "proxy_http/waiting.rs"]
+mod waiting;
 #[path = "proxy_http/websocket.rs"]
 mod websocket;

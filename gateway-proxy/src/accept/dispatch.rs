@@ -20,10 +20,6 @@ use crate::worker::{View, Worker};
 
 /// `view` is what the connection was accepted under: what its port names is in it, whatever changes meanwhile.
 pub(super) async fn serve(worker: Rc<Worker>, view: View, mut accepted: Accepted) {
-    if let Err(error) = accepted.stream.set_nodelay(true) {
-        debug!(%error, "client connection gone at accept");
-        return;
-    }
     if let Err(refusal) = preface::proxy_header(&worker, &mut accepted).await {
         return Refused::of(&accepted).end(&worker, refusal.reason, Some(&refusal.detail));
     }

@@ -55,7 +55,7 @@ reasons! {
     HeaderTimeout = "header_timeout",
     /// The client stopped sending its request body (408).
     BodyTimeout = "body_timeout",
-    /// Nothing moved in either direction for the idle timeout (UDP: and nothing had been answered).
+    /// Nothing moved in either direction for the idle timeout (requests: 504, or the answer is cut short; UDP: and nothing had been answered).
     IdleTimeout = "idle_timeout",
     /// The client went away before the answer was whole, or reset its connection.
     ClientAbort = "client_abort",

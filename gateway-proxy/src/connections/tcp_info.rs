@@ -12,7 +12,12 @@ pub struct TcpInfo {
     pub bytes_sent: u64,
     /// Something that was sent is not acknowledged yet.
     pub undelivered: bool,
+    /// Reset by the peer, or given up.
+    pub closed: bool,
 }
+
+/// `TCP_CLOSE` of the kernel's `tcp_states.h`.
+const CLOSED: u8 = 7;
 
 impl TcpInfo {
     pub fn of(socket: BorrowedFd<'_>) -> Option<Self> {
@@ -43,6 +48,7 @@ impl TcpInfo {
             bytes_received: info.tcpi_bytes_received,
             bytes_sent: info.tcpi_bytes_acked,
             undelivered: info.tcpi_unacked > 0 || info.tcpi_notsent_bytes > 0,
+            closed: info.tcpi_state == CLOSED,
         })
     }
 }
@@ -54,6 +60,23 @@ mod tests {
     use std::os::fd::AsFd;
 
     use super::*;
+
+    #[test]
+    fn a_reset_closes_and_the_end_of_one_side_does_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let is_closed = |client: TcpStream, linger: Option<std::time::Duration>| {
+            let (mut server, _) = listener.accept().unwrap();
+            server.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+            socket2::SockRef::from(&client).set_linger(linger).unwrap();
+            drop(client);
+            let mut rest = Vec::new();
+            let _end = server.read_to_end(&mut rest);
+            TcpInfo::of(server.as_fd()).unwrap().closed
+        };
+        let connect = || TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert!(is_closed(connect(), Some(std::time::Duration::ZERO)));
+        assert!(!is_closed(connect(), None));
+    }
 
     #[test]
     fn the_kernel_counts_the_bytes() {

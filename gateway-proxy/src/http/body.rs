@@ -3,13 +3,14 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::ending::Ending;
+use super::silence::Silence;
 use super::stream::Flow;
 use crate::access_log::Reason;
 use crate::hygiene::trailers;
@@ -29,6 +30,7 @@ struct FromBackend {
     /// None: it failed, or it was given back.
     answer: Option<AnswerBody>,
     limit: Option<Limit>,
+    silence: Silence,
     /// The end of a chunked body was read, or there is no body.
     ended: bool,
 }
@@ -36,6 +38,7 @@ struct FromBackend {
 /// What is known of an answer's body before it comes.
 pub struct Expected {
     pub limit: Option<Limit>,
+    pub silence: Silence,
     /// There is none, whatever the backend sends (RFC 9110 §9.3.2).
     pub bodiless: bool,
 }
@@ -53,13 +56,13 @@ impl ResponseBody {
     }
 
     pub fn from_backend(answer: AnswerBody, expected: Expected, ending: Ending) -> Self {
-        let Expected { limit, bodiless: ended } = expected;
+        let Expected { limit, silence, bodiless: ended } = expected;
         ending.client.flow.set(Flow::Outward);
         if let Some(progress) = &ending.received {
             progress.answered.set(true);
             progress.moved.set(true);
         }
-        Self { source: Source::Backend(FromBackend { answer: Some(answer), limit, ended }), ending }
+        Self { source: Source::Backend(FromBackend { answer: Some(answer), limit, silence, ended }), ending }
     }
 }
 
@@ -75,8 +78,9 @@ impl FromBackend {
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         let Some(answer) = &mut self.answer else { return Poll::Ready(None) };
         let Poll::Ready(frame) = Pin::new(answer).poll_frame(cx) else {
-            return self.poll_limit(cx, ending);
+            return self.poll_overdue(cx, ending);
         };
+        self.silence.broken();
         match frame {
             None => {
                 self.ended = true;
@@ -103,20 +107,23 @@ impl FromBackend {
         }
     }
 
-    fn poll_limit(
+    fn poll_overdue(
         &mut self,
         cx: &mut Context<'_>,
         ending: &mut Ending,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let Some(limit) = &mut self.limit else { return Poll::Pending };
-        match limit.sleep.as_mut().poll(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(()) => {
-                ending.reason = limit.reason;
-                self.answer = None;
-                Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())))
-            }
-        }
+        let limit = self.limit.as_mut().map_or(Poll::Pending, |limit| limit.poll_over(cx));
+        let mut silence =
+            || self.silence.poll_over(cx, ending.received.as_deref()).map(|()| Reason::IdleTimeout);
+        ending.reason = ready!(if limit.is_ready() { limit } else { silence() });
+        self.answer = None;
+        Poll::Ready(Some(Err(io::ErrorKind::TimedOut.into())))
+    }
+}
+
+impl Limit {
+    pub fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
+        self.sleep.as_mut().poll(cx).map(|()| self.reason)
     }
 }
 

@@ -1,17 +1,19 @@
 //! A request on its way to a backend, and the answer on its way to the client.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use http::response::Parts;
 use http::{Request, Response, StatusCode, Version};
-use tokio::time::Instant;
 
 use super::body::{Expected, Limit, ResponseBody};
 use super::client::{Client, Held};
 use super::ending::Ending;
 use super::service::{Answered, close_after, respond, response_filters, status};
+use super::silence::Silence;
 use super::upgrade;
 use crate::access_log::Reason;
 use crate::error::{ConnectError, ExchangeError};
@@ -31,6 +33,7 @@ pub(super) struct Sending<'a> {
     /// The answer has no body, whatever the backend sends.
     pub(super) bodiless: bool,
     pub(super) request: Request<RequestBody>,
+    pub(super) silence: Silence,
     pub(super) ending: Ending,
 }
 
@@ -52,22 +55,26 @@ impl Sending<'_> {
             sni: self.client.tls.as_ref().and_then(|tls| tls.sni.as_deref()),
             asked: &asked,
         };
-        let limit = self.limit();
-        // In one place, whether there is a limit or not.
+        let mut limit = self.limit();
+        let upload = self.ending.received.as_deref();
         let mut exchange = pin!(exchange::exchange(worker, &upstream, &mut self.request, &terms));
-        let result = match limit {
-            None => Ok(exchange.await),
-            Some((at, reason)) => tokio::time::timeout_at(at, exchange.as_mut())
-                .await
-                .map_err(|_| (StatusCode::GATEWAY_TIMEOUT, reason)),
-        };
+        let result = poll_fn(|cx| {
+            if let Poll::Ready(result) = exchange.as_mut().poll(cx) {
+                return Poll::Ready(Ok(result));
+            }
+            if let Some(Poll::Ready(reason)) = limit.as_mut().map(|limit| limit.poll_over(cx)) {
+                return Poll::Ready(Err((StatusCode::GATEWAY_TIMEOUT, reason)));
+            }
+            let silence = self.silence.poll_over(cx, upload);
+            silence.map(|()| Err((StatusCode::GATEWAY_TIMEOUT, Reason::IdleTimeout)))
+        });
+        let result = result.await;
         if let Some(address) = asked.get() {
             self.ending.endpoint(address);
         }
         match result? {
             Ok(answer) => {
-                let limit =
-                    limit.map(|(at, reason)| Limit { sleep: Box::pin(tokio::time::sleep_until(at)), reason });
+                self.silence.broken();
                 Ok((answer, limit))
             }
             Err(error) => {
@@ -95,11 +102,11 @@ impl Sending<'_> {
     }
 
     /// The earlier of the rule's two timeouts.
-    fn limit(&self) -> Option<(Instant, Reason)> {
+    fn limit(&self) -> Option<Limit> {
         let request = self.rule.request_timeout.map(|limit| (limit, Reason::RequestTimeout));
         let backend = self.rule.backend_timeout.map(|limit| (limit, Reason::BackendTimeout));
         let (limit, reason) = request.into_iter().chain(backend).min_by_key(|(limit, _)| *limit)?;
-        Some((Instant::now() + limit, reason))
+        Some(Limit { sleep: Box::pin(tokio::time::sleep(limit)), reason })
     }
 
     /// The backend's answer as the client gets it.
@@ -115,7 +122,7 @@ impl Sending<'_> {
         parts.version = Version::HTTP_11;
         parts.extensions.clear();
         let draining = self.client.drain.is_draining();
-        let expected = Expected { limit, bodiless: self.bodiless };
+        let expected = Expected { limit, silence: self.silence, bodiless: self.bodiless };
         let body = ResponseBody::from_backend(body, expected, self.ending);
         let mut response = Response::from_parts(parts, body);
         if draining {

@@ -88,8 +88,11 @@ pub async fn http1(client: Rc<Client>, stream: Stream, limits: &Limits) {
                 std::pin::Pin::new(&mut connection).graceful_shutdown();
             }
         }
-        if let Poll::Ready(phase) = client.timing.poll_over(cx) {
-            return Poll::Ready(Err(Over::Time(phase)));
+        while let Poll::Ready(phase) = client.timing.poll_over(cx) {
+            if phase != Phase::Active || client.entry.is_gone() {
+                return Poll::Ready(Err(Over::Time(phase)));
+            }
+            client.timing.enter(phase);
         }
         connection.poll_without_shutdown(cx).map(Ok)
     });
@@ -176,8 +179,8 @@ fn over_with(client: &Client, over: Over) {
         Over::Drain => Reason::Drain,
         Over::Time(Phase::Handshake) => Reason::TlsTimeout,
         Over::Time(Phase::Header) => Reason::HeaderTimeout,
-        Over::Time(Phase::Idle | Phase::Leaving | Phase::Stream | Phase::Active) => Reason::IdleTimeout,
-        Over::Time(Phase::Blocked) => Reason::ClientAbort,
+        Over::Time(Phase::Idle | Phase::Leaving | Phase::Stream) => Reason::IdleTimeout,
+        Over::Time(Phase::Blocked | Phase::Active) => Reason::ClientAbort,
     };
     client.entry.end(reason);
     debug!(?over, "client connection closed");

@@ -16,6 +16,7 @@ use super::client::{Client, Held};
 use super::ending::Ending;
 use super::mirror;
 use super::sending::Sending;
+use super::silence::Silence;
 use crate::access_log::Reason;
 use crate::filter::{self, Filters, Outcome};
 use crate::hygiene;
@@ -142,6 +143,7 @@ impl<'a> Way<'a> {
             upgrade,
             bodiless,
             request,
+            silence: Silence::new(self.client.worker.deadlines.deadline(), self.stream_idle()),
             ending,
         })
     }
@@ -202,12 +204,16 @@ impl<'a> Way<'a> {
     /// gRPC's answer may not begin before there is something to say, on streams that are silent for long.
     fn limits(&self, headers: &HeaderMap) -> Limits {
         let timeouts = &self.held.gateway.settings.timeouts;
-        let exchange = Duration::from_millis(timeouts.stream_idle_ms);
+        let exchange = self.stream_idle();
         let is_grpc = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(GRPC));
         Limits {
             upload: if is_grpc { exchange } else { Duration::from_millis(timeouts.body_idle_ms) },
             exchange,
         }
+    }
+
+    fn stream_idle(&self) -> Duration {
+        Duration::from_millis(self.held.gateway.settings.timeouts.stream_idle_ms)
     }
 }
 

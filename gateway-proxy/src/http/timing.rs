@@ -8,6 +8,9 @@ use gateway_common::ir::TimeoutSettings;
 
 use crate::deadline::Deadline;
 
+/// Between two looks at whether a client that waits for its answer is there.
+const LOOK_MS: u64 = 1000;
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
     /// For the end of the TLS handshake.
@@ -18,7 +21,7 @@ pub enum Phase {
     Header,
     /// For the end of an HTTP/2 connection that was idle, and was told to go.
     Leaving,
-    /// For nothing of the client's: requests are being answered.
+    /// For nothing of the client's: requests are being answered. Over HTTP/1.1 it is looked after from time to time.
     Active,
     /// For the client to read what it asked for.
     Blocked,
@@ -67,7 +70,9 @@ impl Timing {
             Phase::Handshake => self.timeouts.handshake_ms,
             Phase::Idle => self.timeouts.idle_ms,
             Phase::Header | Phase::Leaving => self.timeouts.header_ms,
-            Phase::Active => return self.deadline.disarm(),
+            // Over HTTP/2 the client is read all the time, and heard when it goes.
+            Phase::Active if self.multiplexed.get() => return self.deadline.disarm(),
+            Phase::Active => LOOK_MS,
             Phase::Blocked => self.timeouts.body_idle_ms,
             Phase::Stream => self.timeouts.stream_idle_ms,
         };

@@ -46,7 +46,7 @@ impl AnswerBody {
         let expires = worker.upstreams.now_ms() + u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
         let connection = match self.source {
             Source::Http1(connection) => connection,
-            Source::Http2(_, stream) => return stream.end(expires),
+            Source::Http2(_, stream) => return stream.keep_until(expires),
         };
         match connection.into_idle() {
             Idle::Now(connection) => self.lease.endpoint().pool.put(connection, expires),

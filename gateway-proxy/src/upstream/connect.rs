@@ -11,6 +11,7 @@ use tracing::debug;
 
 use super::{Lease, Open, balance};
 use crate::error::{ConnectError, is_own};
+use crate::keepalive;
 use crate::proxy_protocol::{self, Addresses};
 use crate::snapshot::{Backend, Snapshot};
 use crate::worker::Worker;
@@ -103,7 +104,7 @@ pub async fn endpoint(worker: &Worker, lease: &Lease, via: &Via<'_>) -> io::Resu
 
 async fn open(address: SocketAddr, via: &Via<'_>) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
+    keepalive::backend(&stream, via.backend.protocol)?;
     if let Some(version) = via.backend.proxy_protocol {
         let mut header = Vec::new();
         let addresses = Addresses { source: via.client, destination: via.vip };

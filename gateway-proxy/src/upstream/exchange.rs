@@ -76,7 +76,11 @@ pub async fn exchange(
         }
         let result = match connection {
             Connection::Http1(connection) => http1(connection, request).await,
-            Connection::Http2(stream) => http2::ask(stream, request, reused).await,
+            Connection::Http2(stream) => {
+                // Also if the request is given up.
+                stream.keep_until(worker.upstreams.now_ms().saturating_add(terms.timeouts.upstream_idle_ms));
+                http2::ask(stream, request, reused).await
+            }
         };
         match result {
             Ok((parts, source)) => {

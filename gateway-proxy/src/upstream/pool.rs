@@ -133,7 +133,7 @@ impl Stream {
     }
 
     /// The connection may go when this was its last stream and none follows until then.
-    pub fn end(self, expires: u64) {
+    pub fn keep_until(&self, expires: u64) {
         self.connection.expires.set(expires);
     }
 }
