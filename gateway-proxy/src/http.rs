@@ -11,4 +11,5 @@ pub mod service;
 mod silence;
 pub mod stream;
 pub mod timing;
+mod unparsed;
 pub mod upgrade;

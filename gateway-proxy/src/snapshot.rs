@@ -51,6 +51,8 @@ pub struct Gateway {
     pub ports: Vec<Arc<Port>>,
     /// Client connections open, all workers; lives as long as the Gateway, whatever changes in it.
     pub open: Arc<AtomicU32>,
+    /// Counts the requests that no listener wants. Its name is empty.
+    pub unmatched: Arc<metrics::Listener>,
     ir: Arc<ir::Gateway>,
 }
 

@@ -24,6 +24,8 @@ use crate::process::{Process, program};
 pub const GATEWAY: &str = "default/web";
 const PATIENCE: Duration = Duration::from_secs(30);
 const WORKERS: usize = 2;
+/// The file in the agent's folder.
+const ACCESS_LOG: &str = "access.log";
 
 /// A running proxy and the agent that it talks to.
 #[derive(Debug)]
@@ -53,6 +55,20 @@ impl FakeAgent {
     /// The proxy's admin socket.
     pub fn admin(&self) -> PathBuf {
         self.folder.path().join(format!("{}.sock", self.proxy.id()))
+    }
+
+    /// The lines of the access log, once there are so many.
+    pub async fn logged(&self, count: usize) -> Result<Vec<serde_json::Value>> {
+        let file = self.folder.path().join(ACCESS_LOG);
+        let end = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            if text.lines().count() >= count && text.ends_with('\n') {
+                return text.lines().map(|line| serde_json::from_str(line).context("read a line")).collect();
+            }
+            ensure!(tokio::time::Instant::now() < end, "{count} lines are wanted, there is:\n{text}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Waits for the proxy to connect, once more after [`Self::vanish`].
@@ -154,6 +170,7 @@ impl FakeAgent {
 fn spawn(folder: &Path, arguments: &[&str]) -> Result<Process> {
     let mut command = Command::new(program("gateway-proxy")?);
     command.arg("--control").arg(folder.join("control.sock")).arg("--admin-dir").arg(folder);
+    command.arg("--access-log").arg(folder.join(ACCESS_LOG));
     command.args(["--workers", &WORKERS.to_string(), "--log", "debug"]).args(arguments);
     Process::start("gateway-proxy", command, &folder.join("log"))
 }

@@ -19,6 +19,8 @@ mod h2c;
 mod lifecycle;
 #[path = "proxy_http/matches.rs"]
 mod matches;
+#[path = "proxy_http/refusals.rs"]
+mod refusals;
 #[path = "proxy_http/streams.rs"]
 mod streams;
 #[path = "proxy_http/tls.rs"]

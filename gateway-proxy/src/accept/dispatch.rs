@@ -8,7 +8,6 @@ use tracing::debug;
 use super::Accepted;
 use super::refused::Refused;
 use crate::access_log::Reason;
-use crate::drain::Drain;
 use crate::http::client::{Client, Opening, Tls};
 use crate::http::io::{Prefixed, Stream};
 use crate::http::serve;
@@ -49,22 +48,11 @@ async fn http(worker: Rc<Worker>, view: View, accepted: Accepted) {
     let timing = timing(&worker, &accepted);
     let Accepted { stream, read, peer, client, secure, vip, gateway, port, drain, handle: entry, permit } =
         accepted;
-    let mut stream = Prefixed::new(read, stream);
-    let is_http2 = tokio::select! {
-        is_http2 = serve::is_http2(&mut stream) => is_http2,
-        () = timing.over() => return entry.end(Reason::IdleTimeout),
-        () = lingered(&worker, &drain) => return,
-    };
     let limits = gateway.settings.limits;
     let opening =
         Opening { address: client, peer, vip, tls: None, secure, timing, drain, entry, view, gateway, port };
     let client = Client::new(worker, opening);
-    match is_http2 {
-        Ok(Some(true)) => serve::http2(client, Stream::Plain(stream), &limits).await,
-        Ok(Some(false)) => serve::http1(client, Stream::Plain(stream), &limits).await,
-        Ok(None) => {}
-        Err(_) => client.entry.end(Reason::ClientAbort),
-    }
+    serve::plain(client, Prefixed::new(read, stream), &limits).await;
     drop(permit);
 }
 
@@ -114,14 +102,6 @@ async fn tls(worker: Rc<Worker>, view: View, accepted: Accepted) {
         serve::http1(client, Stream::Tls(session.stream), &limits).await;
     }
     drop(permit);
-}
-
-/// Ready when a connection that is to drain did not bring a request for a moment.
-async fn lingered(worker: &Worker, drain: &Drain) {
-    drain.draining().await;
-    let end = worker.deadlines.deadline();
-    end.arm(serve::LINGER);
-    end.over().await;
 }
 
 fn timing(worker: &Worker, accepted: &Accepted) -> Rc<Timing> {

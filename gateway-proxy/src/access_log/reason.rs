@@ -51,7 +51,7 @@ reasons! {
     RequestTimeout = "request_timeout",
     /// The rule's backendRequest timeout ran out (504, or the answer is cut short).
     BackendTimeout = "backend_timeout",
-    /// The client did not send its request header in time (408 or closed).
+    /// The client did not send its request header in time (closed).
     HeaderTimeout = "header_timeout",
     /// The client stopped sending its request body (408).
     BodyTimeout = "body_timeout",
@@ -59,9 +59,9 @@ reasons! {
     IdleTimeout = "idle_timeout",
     /// The client went away before the answer was whole, or reset its connection.
     ClientAbort = "client_abort",
-    /// The request header has too many bytes or fields (431).
+    /// The request header has too many bytes or fields (431), or its target is too long (414).
     HeaderTooLarge = "header_too_large",
-    /// The request is malformed, ambiguous or not allowed (400); `detail` says what.
+    /// The request is malformed, ambiguous or not allowed (400, 405, 417; HTTP/2: GOAWAY); `detail` says what.
     BadRequest = "bad_request",
     /// The host is not one that this TLS connection may ask for (421).
     Misdirected = "misdirected",
@@ -71,7 +71,7 @@ reasons! {
     TlsHandshake = "tls_handshake",
     /// The TLS handshake was not finished in time.
     TlsTimeout = "tls_timeout",
-    /// A limit of the Gateway was reached (connections: closed; requests: 503; UDP: dropped).
+    /// A limit of the Gateway was reached (connections: closed, also those that flood HTTP/2 frames or resets; UDP: dropped).
     Limit = "limit",
     /// The endpoint of the UDP session is no longer configured, or its route sends elsewhere; the client's next datagram begins a new session.
     EndpointGone = "endpoint_gone",

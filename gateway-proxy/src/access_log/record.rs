@@ -31,7 +31,8 @@ pub struct Record<'a> {
     pub bytes_out: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// Empty texts are left out.
+#[derive(Clone, Copy, Default, Debug)]
 pub struct Request<'a> {
     pub method: &'a str,
     pub host: &'a str,
@@ -76,8 +77,11 @@ struct Line<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct RequestLine<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
     method: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
     host: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
     path: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     query: Option<&'a str>,

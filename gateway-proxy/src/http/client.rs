@@ -11,6 +11,7 @@ use super::upgrade::Pending;
 use crate::connections::Handle;
 use crate::drain::Drain;
 use crate::identity::ConnectionIdentity;
+use crate::metrics;
 use crate::snapshot::{Gateway, Port};
 use crate::worker::{View, Worker};
 
@@ -109,6 +110,16 @@ impl Client {
             }
         }
         held.clone()
+    }
+}
+
+impl Held {
+    /// Where a request of `client` counts. `listener`: index of the listener that wants its host. Without one it counts for
+    /// the listener that the handshake spoke for, or for none.
+    pub fn counters(&self, client: &Client, listener: Option<usize>) -> &metrics::Listener {
+        let listener = listener.and_then(|index| self.port.listeners.get(index));
+        let of_tls = || self.port.listener(&client.tls.as_ref()?.listener);
+        listener.or_else(of_tls).map_or(&self.gateway.unmatched, |listener| &listener.metrics)
     }
 }
 

@@ -115,14 +115,12 @@ impl Drop for Ending {
         }
         let duration = self.started.elapsed();
         let worker = &self.client.worker;
-        let listener = self.listener.and_then(|index| self.held.port.listeners.get(index));
-        if let Some(listener) = listener {
-            listener.metrics.of(worker.index).request(self.status, self.reason, duration);
-        }
+        let counters = self.held.counters(&self.client, self.listener);
+        counters.of(worker.index).request(self.status, self.reason, duration);
         if let Some(log) = &self.log {
             worker.log.write(&Record {
                 gateway: &self.held.gateway.id,
-                listener: listener.map(|listener| &*listener.name),
+                listener: Some(&*counters.name).filter(|name| !name.is_empty()),
                 protocol: self.client.entry.protocol.get().as_str(),
                 client: self.client.address,
                 vip: self.client.vip,

@@ -16,7 +16,8 @@ use super::client::Client;
 use super::io::{Prefixed, Stream, Watched};
 use super::service;
 use super::stream::Streams;
-use super::timing::Phase;
+use super::timing::{Phase, Timing};
+use super::unparsed::Unparsed;
 use super::upgrade;
 use crate::access_log::Reason;
 use crate::connections::Protocol;
@@ -29,10 +30,12 @@ const HTTP2_CONNECTION_WINDOW: u32 = 1 << 20;
 const HTTP2_SEND_BUFFER: usize = 64 * 1024;
 /// Streams that the client made us reset, before the connection is closed.
 const HTTP2_RESETS: usize = 100;
+/// So many times the Gateway's limit may HTTP/2 headers have before h2 answers 431 by itself, of which nobody hears.
+const HTTP2_HEADER_ROOM: u32 = 2;
 /// hyper's smallest.
 const HTTP1_BUFFER: usize = 8 * 1024;
 /// An idle connection that drains may bring one more request, to be told by its answer; then it is closed.
-pub const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Why a connection is closed though neither side ended it.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +45,7 @@ enum Over {
 }
 
 /// Whether a stream begins as HTTP/2 does. None: the client left before that could be told.
-pub async fn is_http2(stream: &mut Prefixed) -> std::io::Result<Option<bool>> {
+async fn is_http2(stream: &mut Prefixed, timing: &Timing) -> std::io::Result<Option<bool>> {
     loop {
         let read = stream.read_ahead();
         let length = read.len().min(PREFACE.len());
@@ -55,7 +58,31 @@ pub async fn is_http2(stream: &mut Prefixed) -> std::io::Result<Option<bool>> {
         if stream.read_more().await? == 0 {
             return Ok(None);
         }
+        timing.received();
     }
+}
+
+/// Serves a connection without TLS.
+pub async fn plain(client: Rc<Client>, mut stream: Prefixed, limits: &Limits) {
+    let is_http2 = tokio::select! {
+        is_http2 = is_http2(&mut stream, &client.timing) => is_http2,
+        () = client.timing.over() => return over_with(&client, Over::Time(client.timing.phase())),
+        () = lingered(&client) => return,
+    };
+    match is_http2 {
+        Ok(Some(true)) => http2(client, Stream::Plain(stream), limits).await,
+        Ok(Some(false)) => http1(client, Stream::Plain(stream), limits).await,
+        Ok(None) => {}
+        Err(_) => client.entry.end(Reason::ClientAbort),
+    }
+}
+
+/// Ready when a connection that is to drain did not bring a request for a moment.
+async fn lingered(client: &Client) {
+    client.drain.draining().await;
+    let end = client.worker.deadlines.deadline();
+    end.arm(LINGER);
+    end.over().await;
 }
 
 /// Serves HTTP/1.1, and what a request of it is upgraded to.
@@ -124,7 +151,7 @@ pub async fn http2(client: Rc<Client>, stream: Stream, limits: &Limits) {
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
         .max_send_buf_size(HTTP2_SEND_BUFFER)
         .max_concurrent_streams(limits.streams)
-        .max_header_list_size(limits.header_bytes)
+        .max_header_list_size(limits.header_bytes.saturating_mul(HTTP2_HEADER_ROOM))
         .max_local_error_reset_streams(HTTP2_RESETS)
         .serve_connection(io, service);
     let mut connection = pin!(connection);
@@ -169,19 +196,21 @@ fn failed(client: &Client, error: &hyper::Error) {
         debug!(%error, "answer broken off");
         return;
     }
-    let reason = if error.is_parse() { Reason::BadRequest } else { Reason::ClientAbort };
-    client.entry.end(reason);
     debug!(%error, "client connection ended");
+    match Unparsed::of(error) {
+        Some(unparsed) => unparsed.end(client),
+        None => client.entry.end(Reason::ClientAbort),
+    }
 }
 
 fn over_with(client: &Client, over: Over) {
+    debug!(?over, "client connection closed");
     let reason = match over {
         Over::Drain => Reason::Drain,
         Over::Time(Phase::Handshake) => Reason::TlsTimeout,
-        Over::Time(Phase::Header) => Reason::HeaderTimeout,
+        Over::Time(Phase::Header) => return Unparsed::late().end(client),
         Over::Time(Phase::Idle | Phase::Leaving | Phase::Stream) => Reason::IdleTimeout,
         Over::Time(Phase::Blocked | Phase::Active) => Reason::ClientAbort,
     };
     client.entry.end(reason);
-    debug!(?over, "client connection closed");
 }

@@ -181,8 +181,12 @@ impl Page {
     }
 
     fn listeners(&mut self, listeners: &[std::sync::Arc<Listener>]) {
+        // Without a name: what no listener wanted, if there was any.
+        let any = |listener: &Listener| (0..CLASSES.len()).any(|class| listener.requests(class) > 0);
+        let listeners: Vec<_> =
+            listeners.iter().filter(|listener| !listener.name.is_empty() || any(listener)).collect();
         self.head(&family::REQUESTS);
-        for listener in listeners {
+        for listener in &listeners {
             for (class, code) in CLASSES.iter().enumerate() {
                 let labels =
                     [("gateway", listener.gateway.as_str()), ("listener", &listener.name), ("code", code)];
@@ -190,7 +194,7 @@ impl Page {
             }
         }
         self.head(&family::REQUESTS_ENDED);
-        for listener in listeners {
+        for listener in &listeners {
             for reason in Reason::ALL.iter().filter(|r| **r != Reason::Ok && listener.ended(**r) > 0) {
                 let labels = [
                     ("gateway", listener.gateway.as_str()),

@@ -14,6 +14,7 @@ pub(super) const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"
 #[derive(Debug)]
 pub struct Listener {
     pub gateway: GatewayId,
+    /// Empty: requests that no listener of the Gateway wants.
     pub name: String,
     shards: Sharded<ListenerShard>,
 }

@@ -107,6 +107,7 @@ impl Build {
         };
         let gateway = Gateway {
             id: ir.id.clone(),
+            unmatched: self.snapshot.metrics.listener(&ir.id, ""),
             path_policy: path::Policy {
                 merge_slashes: settings.merge_slashes,
                 escaped_slashes: settings.escaped_slashes,
@@ -177,6 +178,7 @@ impl Build {
                 path_policy: old.path_policy,
                 ports,
                 open: old.open.clone(),
+                unmatched: old.unmatched.clone(),
                 ir: old.ir.clone(),
             };
             self.snapshot.gateways.insert(id.clone(), Arc::new(gateway));

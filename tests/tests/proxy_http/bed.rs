@@ -62,11 +62,7 @@ struct Secure {
 
 impl Bed {
     pub(crate) async fn new() -> Self {
-        Self::with_arguments(&[]).await
-    }
-
-    pub(crate) async fn with_arguments(arguments: &[&str]) -> Self {
-        let mut agent = FakeAgent::start(arguments).await.unwrap();
+        let mut agent = FakeAgent::start(&[]).await.unwrap();
         let address = agent.listen(gatehouse_tests::fake_agent::GATEWAY, 1).await.unwrap()[0];
         Self { agent, address, settings: Settings::default(), secure: None }
     }

@@ -138,9 +138,7 @@ async fn the_client_is_known_through_proxy_headers() {
 #[tokio::test]
 async fn the_access_log_counts_bodies() {
     let echo = Echo::start("b");
-    let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("access.log");
-    let mut bed = Bed::with_arguments(&["--access-log", log.to_str().unwrap()]).await;
+    let mut bed = Bed::new().await;
     bed.settings.access_log = AccessLog::Json;
     bed.serve_all(&[echo.address]).await;
     let mut sent = Vec::new();
@@ -151,18 +149,10 @@ async fn the_access_log_counts_bodies() {
         let reply = client::send(&target, request).await.unwrap();
         sent.push((length as u64, reply.body.len() as u64));
     }
-    let mut seen: Vec<(u64, u64)> = Vec::new();
-    for _ in 0..500 {
-        let text = std::fs::read_to_string(&log).unwrap_or_default();
-        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-        seen = lines
-            .map(|line| (line["bytesIn"].as_u64().unwrap(), line["bytesOut"].as_u64().unwrap()))
-            .collect();
-        if seen.len() >= sent.len() {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    let lines = bed.agent.logged(sent.len()).await.unwrap();
+    let bytes =
+        |line: &serde_json::Value| (line["bytesIn"].as_u64().unwrap(), line["bytesOut"].as_u64().unwrap());
+    let mut seen: Vec<_> = lines.iter().map(bytes).collect();
     // The two workers write each for itself.
     sent.sort_unstable();
     seen.sort_unstable();
@@ -172,9 +162,7 @@ async fn the_access_log_counts_bodies() {
 /// Which Pod it was is what one wants to know then.
 #[tokio::test]
 async fn the_access_log_names_the_endpoint_that_failed() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("access.log");
-    let mut bed = Bed::with_arguments(&["--access-log", log.to_str().unwrap()]).await;
+    let mut bed = Bed::new().await;
     bed.settings.access_log = AccessLog::Json;
     let (listener, address) = backend_socket().await;
     bed.serve_all(&[address]).await;
@@ -184,15 +172,7 @@ async fn the_access_log_names_the_endpoint_that_failed() {
     });
     assert_eq!(bed.get("/").await.status, 502);
     serving.await.unwrap();
-    let mut line = serde_json::Value::Null;
-    for _ in 0..500 {
-        let text = std::fs::read_to_string(&log).unwrap_or_default();
-        if let Some(whole) = text.lines().next().filter(|_| text.ends_with('\n')) {
-            line = serde_json::from_str(whole).unwrap();
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    let line = &bed.agent.logged(1).await.unwrap()[0];
     assert_eq!((&line["reason"], &line["status"]), (&"upstream_reset".into(), &502.into()), "{line}");
     assert_eq!(line["endpoint"], address.to_string(), "{line}");
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use gatehouse_tests::admin;
 use gatehouse_tests::certificate::{Authority, Pair};
 use gatehouse_tests::client::{self, Connection, Target};
 use gatehouse_tests::fake_agent::{GATEWAY, backend, gateway, route, rule, share};
@@ -97,6 +98,12 @@ async fn a_request_for_another_listener_is_421() {
             let reply = connection.send(client::request(host, "/").unwrap()).await.unwrap();
             assert_eq!(reply.status.as_u16(), status, "{host}");
         }
+    }
+    // They count for the listener of the handshake.
+    for reason in ["misdirected", "route_not_found"] {
+        let labels = ["listener=\"a\"", &format!("reason=\"{reason}\"")];
+        let count = admin::sample(&bed.agent.admin(), "gatehouse_proxy_requests_ended_total", &labels).await;
+        assert_eq!(count.unwrap(), Some(2.0), "{reason}");
     }
 }
 

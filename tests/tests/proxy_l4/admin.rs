@@ -142,9 +142,7 @@ async fn a_route_test_answers_as_the_request_would_be() {
 
 #[tokio::test]
 async fn connections_and_sessions_are_logged_when_they_end() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("access.log");
-    let mut bed = Bed::new(&["--access-log", file.to_str().unwrap()]).await;
+    let mut bed = Bed::new(&[]).await;
     bed.settings.access_log = AccessLog::Json;
     bed.settings.timeouts.udp_idle_ms = 300;
     let ((backend_listener, tcp), (answering, udp)) = (listener().await, udp_socket().await);
@@ -174,7 +172,7 @@ async fn connections_and_sessions_are_logged_when_they_end() {
     let (_, from) = within(answering.recv_from(&mut [0; 1])).await.unwrap();
     answering.send_to(b"12", from).await.unwrap();
     bed.until("gatehouse_proxy_access_log_lines_total", &[], 2.0).await;
-    let lines = logged(&file, 2).await;
+    let lines = bed.agent.logged(2).await.unwrap();
     let (first, second) = (&lines[0], &lines[1]);
     assert_eq!(first["protocol"], "TCP");
     assert_eq!(first["reason"], "ok");
@@ -186,26 +184,9 @@ async fn connections_and_sessions_are_logged_when_they_end() {
     assert_eq!((&second["bytesIn"], &second["bytesOut"]), (&1.into(), &2.into()));
 }
 
-/// So many lines of the access log.
-async fn logged(file: &Path, count: usize) -> Vec<serde_json::Value> {
-    let text = within(async {
-        loop {
-            let text = std::fs::read_to_string(file).unwrap_or_default();
-            if text.lines().count() == count {
-                break text;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    })
-    .await;
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
 #[tokio::test]
 async fn connections_that_ask_for_nothing_are_logged_with_what_is_wrong() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("access.log");
-    let mut bed = Bed::new(&["--access-log", file.to_str().unwrap()]).await;
+    let mut bed = Bed::new(&[]).await;
     bed.settings.access_log = AccessLog::Json;
     let vips = bed.agent.listen(fake_agent::GATEWAY, 2).await.unwrap();
     let (tls, proxied) = (vips[0], vips[1]);
@@ -219,7 +200,7 @@ async fn connections_that_ask_for_nothing_are_logged_with_what_is_wrong() {
         let mut client = TcpStream::connect(vip).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         assert_eq!(read_to_end(&mut client).await.0, b"");
-        let lines = logged(&file, count + 1).await;
+        let lines = bed.agent.logged(count + 1).await.unwrap();
         let line = &lines[count];
         assert_eq!((&line["protocol"], &line["reason"]), (&protocol.into(), &reason.into()), "{line}");
         assert_eq!(line["client"], client.local_addr().unwrap().to_string());

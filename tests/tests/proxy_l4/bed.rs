@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use gatehouse_tests::admin;
 use gatehouse_tests::fake_agent::{self, FakeAgent, GATEWAY};
 use gateway_common::ir::{
     Attachment, BackendRef, GatewayId, Hostname, L4Rule, Listener, ListenerProtocol, Port, PortProtocol,
@@ -67,15 +68,7 @@ impl Bed {
     }
 
     pub(crate) async fn ask_with_length(&self, request: &str, length: usize, body: &str) -> (u16, String) {
-        let mut stream = UnixStream::connect(self.agent.admin()).await.unwrap();
-        let head =
-            format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
-        stream.write_all(head.as_bytes()).await.unwrap();
-        stream.write_all(body.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        within(stream.read_to_string(&mut answer)).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head[9..12].parse().unwrap(), body.to_owned())
+        admin::ask(&self.agent.admin(), request, length, body).await.unwrap()
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
@@ -86,13 +79,7 @@ impl Bed {
 
     /// The value of a sample of `/metrics`; None while there is no such sample.
     pub(crate) async fn sample(&self, name: &str, labels: &[&str]) -> Option<f64> {
-        let (_, page) = self.ask("GET /metrics", "").await;
-        let mut samples = page.lines().filter(|line| {
-            let rest = line.strip_prefix(name);
-            rest.is_some_and(|rest| rest.starts_with(['{', ' ']))
-                && labels.iter().all(|label| line.contains(label))
-        });
-        samples.next()?.rsplit(' ').next()?.parse().ok()
+        admin::sample(&self.agent.admin(), name, labels).await.unwrap()
     }
 
     /// Waits until the sample has the value.
