@@ -25,7 +25,7 @@ use url_rewrite::UrlRewrite;
 pub struct Context<'a> {
     /// `http` or `https`, as the client sees it.
     pub scheme: &'a str,
-    /// The listener's.
+    /// That the client connected to: the listener's, or that of a trusted proxy before it.
     pub port: u16,
     /// Of the match that won: [`crate::route::Found::prefix`].
     pub prefix: Option<usize>,

@@ -39,7 +39,8 @@ pub struct ConnectionIdentity {
     scheme: &'static str,
     xff: HeaderValue,
     proto: HeaderValue,
-    port: HeaderValue,
+    port: u16,
+    port_value: HeaderValue,
     forwarded: HeaderValue,
 }
 
@@ -50,11 +51,13 @@ pub struct Client {
     pub address: IpAddr,
     /// `http` or `https`, as the client used it.
     pub scheme: &'static str,
+    /// That the client connected to, as far as it is told.
+    pub port: u16,
 }
 
 impl ConnectionIdentity {
-    /// `peer`: the connection's, or what a PROXY protocol header says in its place. `port`: the listener's. `secure`: the
-    /// client speaks TLS.
+    /// `peer`: the connection's, or what a PROXY protocol header says in its place. `port`: that the client connected to.
+    /// `secure`: the client speaks TLS.
     pub fn new(peer: SocketAddr, port: u16, secure: bool, trusted: &[IpNet]) -> Self {
         let peer = peer.ip().to_canonical();
         let scheme = if secure { "https" } else { "http" };
@@ -68,7 +71,8 @@ impl ConnectionIdentity {
             scheme,
             xff: value(peer.to_string()),
             proto: HeaderValue::from_static(scheme),
-            port: HeaderValue::from(port),
+            port,
+            port_value: HeaderValue::from(port),
             forwarded: value(format!("for={node};proto={scheme}")),
         }
     }
@@ -84,12 +88,12 @@ impl ConnectionIdentity {
         }
         headers.insert(FOR, self.xff.clone());
         headers.insert(PROTO, self.proto.clone());
-        headers.insert(PORT, self.port.clone());
+        headers.insert(PORT, self.port_value.clone());
         headers.insert(FORWARDED, self.forwarded.clone());
         if let Some(host) = headers.get(HOST).cloned() {
             headers.insert(FORWARDED_HOST, host);
         }
-        Client { address: self.peer, scheme: self.scheme }
+        Client { address: self.peer, scheme: self.scheme, port: self.port }
     }
 
     fn append(&self, headers: &mut HeaderMap, trusted: &[IpNet]) -> Client {
@@ -102,12 +106,21 @@ impl ConnectionIdentity {
         append_to(headers, &FOR, &self.xff);
         append_to(headers, &FORWARDED, &self.forwarded);
         headers.entry(PROTO).or_insert_with(|| self.proto.clone());
-        headers.entry(PORT).or_insert_with(|| self.port.clone());
+        let told = headers.get(PORT).and_then(|port| port.to_str().ok()?.parse().ok());
+        // Whoever ended TLS for the client did not do so on our port.
+        let derived = if scheme == self.scheme { self.port } else { well_known_port(scheme) };
+        let port = told.unwrap_or(derived);
+        headers.entry(PORT).or_insert_with(|| HeaderValue::from(port));
         if let Some(host) = headers.get(HOST).cloned() {
             headers.entry(FORWARDED_HOST).or_insert(host);
         }
-        Client { address, scheme }
+        Client { address, scheme, port }
     }
+}
+
+/// Of `http` or `https`.
+pub fn well_known_port(scheme: &str) -> u16 {
+    if scheme == "https" { 443 } else { 80 }
 }
 
 /// Whether a backend may take the field for the truth about the client.
@@ -220,7 +233,7 @@ mod tests {
         let identity =
             ConnectionIdentity::new("192.0.2.1:999".parse().unwrap(), 8080, false, &nets(&["10.0.0.0/8"]));
         let client = identity.apply(&mut headers, &nets(&["10.0.0.0/8"]));
-        assert_eq!(client, Client { address: "192.0.2.1".parse().unwrap(), scheme: "http" });
+        assert_eq!(client, Client { address: "192.0.2.1".parse().unwrap(), scheme: "http", port: 8080 });
         assert_eq!(
             lines(&headers),
             [
@@ -240,7 +253,7 @@ mod tests {
         let identity = ConnectionIdentity::new("[2001:db8::7]:999".parse().unwrap(), 443, true, &trusted);
         let mut headers = given(&FORGED);
         let client = identity.apply(&mut headers, &trusted);
-        assert_eq!(client, Client { address: "2.2.2.2".parse().unwrap(), scheme: "https" });
+        assert_eq!(client, Client { address: "2.2.2.2".parse().unwrap(), scheme: "https", port: 443 });
         let lines = lines(&headers);
         for want in [
             "forwarded: for=5.5.5.5, for=\"[2001:db8::7]\";proto=https",
@@ -251,6 +264,23 @@ mod tests {
             "x-real-ip: 4.4.4.4",
         ] {
             assert!(lines.iter().any(|line| line == want), "{want} in {lines:?}");
+        }
+    }
+
+    #[test]
+    fn the_port_of_a_client_whose_tls_ended_before_us_is_not_ours() {
+        let trusted = nets(&["192.0.2.0/24"]);
+        let identity = ConnectionIdentity::new("192.0.2.1:9".parse().unwrap(), 8080, false, &trusted);
+        for (fields, scheme, port) in [
+            (&[][..], "http", 8080),
+            (&[("x-forwarded-proto", "http")], "http", 8080),
+            (&[("x-forwarded-proto", "https")], "https", 443),
+            (&[("x-forwarded-proto", "https"), ("x-forwarded-port", "8443")], "https", 8443),
+            (&[("x-forwarded-proto", "https"), ("x-forwarded-port", "many")], "https", 443),
+            (&[("x-forwarded-proto", "gopher")], "http", 8080),
+        ] {
+            let client = identity.apply(&mut given(fields), &trusted);
+            assert_eq!((client.scheme, client.port), (scheme, port), "{fields:?}");
         }
     }
 

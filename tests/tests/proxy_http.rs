@@ -25,6 +25,8 @@ mod refusals;
 mod streams;
 #[path = "proxy_http/tls.rs"]
 mod tls;
+#[path = "proxy_http/trusted.rs"]
+mod trusted;
 #[path = "proxy_http/waiting.rs"]
 mod waiting;
 #[path = "proxy_http/websocket.rs"]

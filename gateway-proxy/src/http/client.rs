@@ -10,7 +10,7 @@ use super::timing::Timing;
 use super::upgrade::Pending;
 use crate::connections::Handle;
 use crate::drain::Drain;
-use crate::identity::ConnectionIdentity;
+use crate::identity::{ConnectionIdentity, well_known_port};
 use crate::metrics;
 use crate::snapshot::{Gateway, Port};
 use crate::worker::{View, Worker};
@@ -69,7 +69,8 @@ pub struct Opening {
 
 impl Client {
     pub fn new(worker: Rc<Worker>, opening: Opening) -> Rc<Self> {
-        let identity = identify(opening.address, opening.vip, opening.secure, &opening.gateway);
+        let identity =
+            identify(opening.address, opening.vip, opening.tls.as_ref(), opening.secure, &opening.gateway);
         let held = Held { view: opening.view, gateway: opening.gateway, port: opening.port, identity };
         Rc::new(Self {
             worker,
@@ -87,10 +88,6 @@ impl Client {
         })
     }
 
-    pub fn scheme(&self) -> &'static str {
-        if self.secure { "https" } else { "http" }
-    }
-
     /// The configuration of this moment. A connection whose port is gone is served as before until it has drained.
     pub fn held(&self) -> Rc<Held> {
         let view = self.worker.view();
@@ -104,7 +101,7 @@ impl Client {
                 let identity = if Arc::ptr_eq(&gateway.settings, &held.gateway.settings) {
                     held.identity.clone()
                 } else {
-                    identify(self.address, self.vip, self.secure, &gateway)
+                    identify(self.address, self.vip, self.tls.as_ref(), self.secure, &gateway)
                 };
                 *held = Rc::new(Held { view, gateway, port, identity });
             }
@@ -123,6 +120,14 @@ impl Held {
     }
 }
 
-fn identify(address: SocketAddr, vip: SocketAddr, secure: bool, gateway: &Gateway) -> Rc<ConnectionIdentity> {
-    Rc::new(ConnectionIdentity::new(address, vip.port(), secure, &gateway.settings.trusted_proxies))
+/// `secure`: the client speaks TLS, with us or with who said so before us.
+fn identify(
+    address: SocketAddr,
+    vip: SocketAddr,
+    tls: Option<&Tls>,
+    secure: bool,
+    gateway: &Gateway,
+) -> Rc<ConnectionIdentity> {
+    let port = if secure && tls.is_none() { well_known_port("https") } else { vip.port() };
+    Rc::new(ConnectionIdentity::new(address, port, secure, &gateway.settings.trusted_proxies))
 }

@@ -21,6 +21,7 @@ use crate::access_log::Reason;
 use crate::filter::{self, Filters, Outcome};
 use crate::hygiene;
 use crate::hygiene::upgrade::Upgrade;
+use crate::identity;
 use crate::route::{self, Found, Rule, Share, host};
 use crate::upstream::body::{ClientBody, Limits, RequestBody};
 
@@ -61,13 +62,13 @@ fn prepare<'a>(client: &'a Rc<Client>, held: &'a Rc<Held>, request: Request<Inco
     };
     // Before the rule is looked for: a client's word about itself chooses none. And before the filters: what they say of the
     // client is the operator's word, and the host is the one it asked for.
-    held.identity.apply(&mut parts.headers, &settings.trusted_proxies);
+    let asker = held.identity.apply(&mut parts.headers, &settings.trusted_proxies);
     let found = match find(client, held, &parts, &mut ending) {
         Ok(found) => found,
         Err(code) => return Prepared::Answered(own(ending, status(code))),
     };
     ending.routed(found.rule);
-    let way = Way { client, held, rule: found.rule, prefix: found.prefix };
+    let way = Way { client, asker, held, rule: found.rule, prefix: found.prefix };
     way.prepare(parts, body, upgrade, ending)
 }
 
@@ -106,6 +107,8 @@ fn find<'h>(
 /// Where a request goes by the rule that was found.
 struct Way<'a> {
     client: &'a Rc<Client>,
+    /// What the client is, as far as trusted proxies before us say.
+    asker: identity::Client,
     held: &'a Rc<Held>,
     rule: &'a Rule,
     prefix: Option<usize>,
@@ -159,8 +162,8 @@ impl<'a> Way<'a> {
             return None;
         }
         let context = filter::Context {
-            scheme: self.client.scheme(),
-            port: self.held.port.number,
+            scheme: self.asker.scheme,
+            port: self.asker.port,
             prefix: self.prefix,
             random: &|below| fastrand::u32(..below),
         };

@@ -1,7 +1,5 @@
 //! The admin socket and the access log.
 
-use std::path::Path;
-
 use gatehouse_tests::fake_agent::{self, http_port, share};
 use gateway_common::admin::{
     BackendStatus, Connection, ListenerStatus, ProxyStatus, RouteAnswer, RouteQuery, RouteStatus,

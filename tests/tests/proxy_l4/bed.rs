@@ -10,8 +10,8 @@ use gateway_common::ir::{
     ProxyProtocolOut, Resource, Route, RouteId, RouteRules, Settings,
 };
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixStream};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
