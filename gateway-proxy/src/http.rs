@@ -4,6 +4,7 @@ pub mod body;
 pub mod client;
 pub mod ending;
 pub mod io;
+mod linger;
 pub mod mirror;
 mod sending;
 pub mod serve;

@@ -56,12 +56,26 @@ impl Prefixed {
     }
 }
 
+impl Stream {
+    /// What is below TLS.
+    pub fn into_socket(self) -> TcpStream {
+        match self {
+            Self::Plain(stream) => stream.into_parts().1,
+            Self::Tls(stream) => stream.into_inner().0.into_parts().1,
+        }
+    }
+}
+
 /// Room for what is read ahead at once: a small request or ClientHello whole.
 const READ_AHEAD: usize = 2048;
 
 impl<S> Watched<S> {
     pub fn new(stream: S, timing: Rc<Timing>) -> Self {
         Self { stream, timing }
+    }
+
+    pub fn into_inner(self) -> S {
+        self.stream
     }
 }
 

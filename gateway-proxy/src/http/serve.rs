@@ -14,6 +14,7 @@ use tracing::debug;
 
 use super::client::Client;
 use super::io::{Prefixed, Stream, Watched};
+use super::linger;
 use super::service;
 use super::stream::Streams;
 use super::timing::{Phase, Timing};
@@ -35,7 +36,7 @@ const HTTP2_HEADER_ROOM: u32 = 2;
 /// hyper's smallest.
 const HTTP1_BUFFER: usize = 8 * 1024;
 /// An idle connection that drains may bring one more request, to be told by its answer; then it is closed.
-const LINGER: Duration = Duration::from_secs(1);
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// Why a connection is closed though neither side ended it.
 #[derive(Clone, Copy, Debug)]
@@ -123,16 +124,18 @@ pub async fn http1(client: Rc<Client>, stream: Stream, limits: &Limits) {
         }
         connection.poll_without_shutdown(cx).map(Ok)
     });
-    match ended.await {
-        Ok(Ok(())) => {
-            let parts = connection.into_parts();
-            match client.upgrade.take() {
-                Some(pending) => upgrade::run(&client, parts.io.into_inner(), parts.read_buf, pending).await,
-                None => shut_down(parts.io.into_inner()).await,
-            }
-        }
-        Ok(Err(error)) => failed(&client, &error),
-        Err(over) => over_with(&client, over),
+    let refused = match ended.await {
+        Ok(Ok(())) => false,
+        Ok(Err(error)) if failed(&client, &error) => true,
+        Ok(Err(_)) => return,
+        Err(over) => return over_with(&client, over),
+    };
+    let parts = connection.into_parts();
+    let stream = parts.io.into_inner();
+    match client.upgrade.take() {
+        Some(pending) => upgrade::run(&client, stream, parts.read_buf, pending).await,
+        None if refused || client.timing.is_upload_left() => linger::close(&client, stream).await,
+        None => shut_down(stream).await,
     }
 }
 
@@ -180,7 +183,7 @@ pub async fn http2(client: Rc<Client>, stream: Stream, limits: &Limits) {
     });
     match ended.await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => failed(&client, &error),
+        Ok(Err(error)) => drop(failed(&client, &error)),
         Err(over) => over_with(&client, over),
     }
 }
@@ -190,17 +193,20 @@ async fn shut_down(mut stream: Watched<Stream>) {
     let _gone = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
 }
 
-fn failed(client: &Client, error: &hyper::Error) {
+/// Whether hyper refused a request and told the client.
+fn failed(client: &Client, error: &hyper::Error) -> bool {
     if error.is_user() {
         // An answer that broke off: its request says why.
         debug!(%error, "answer broken off");
-        return;
+        return false;
     }
     debug!(%error, "client connection ended");
-    match Unparsed::of(error) {
+    let unparsed = Unparsed::of(error);
+    match &unparsed {
         Some(unparsed) => unparsed.end(client),
         None => client.entry.end(Reason::ClientAbort),
     }
+    unparsed.is_some_and(|unparsed| unparsed.is_answered())
 }
 
 fn over_with(client: &Client, over: Over) {

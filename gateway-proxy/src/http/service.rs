@@ -49,6 +49,10 @@ pub async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Result<An
 /// Not async, because what an async function is given and what it makes of it take room beside each other until its end.
 fn prepare<'a>(client: &'a Rc<Client>, held: &'a Rc<Held>, request: Request<Incoming>) -> Prepared<'a> {
     let (mut parts, body) = request.into_parts();
+    if parts.version != Version::HTTP_2 {
+        // Nobody's until somebody reads it.
+        client.timing.begin_upload((!body.is_end_stream()).then(Rc::default));
+    }
     let mut ending = Ending::new(client.clone(), held.clone(), &parts);
     let settings = &held.gateway.settings;
     let upgrade = match hygiene::admit(&mut parts, &settings.limits, &held.gateway.path_policy) {
@@ -193,6 +197,9 @@ impl<'a> Way<'a> {
             let limits = self.limits(&parts.headers);
             let body = ClientBody::new(body, is_stream, self.client.worker.deadlines.deadline(), limits);
             ending.received = Some(body.progress());
+            if !is_stream {
+                self.client.timing.begin_upload(Some(body.progress()));
+            }
             RequestBody::Client(Box::new(body))
         };
         for id in mirrors {

@@ -1,12 +1,14 @@
 //! What a client connection is waiting for, and for how long it may: one deadline whose meaning follows the phase.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use gateway_common::ir::TimeoutSettings;
 
 use crate::deadline::Deadline;
+use crate::upstream::body::Progress;
 
 /// Between two looks at whether a client that waits for its answer is there.
 const LOOK_MS: u64 = 1000;
@@ -35,6 +37,8 @@ pub struct Timing {
     requests: Cell<u32>,
     /// HTTP/2: bytes between requests are no header, and do not keep the connection from being idle.
     multiplexed: Cell<bool>,
+    /// HTTP/1.1: the body of the last request, if it has one.
+    upload: RefCell<Option<Rc<Progress>>>,
     timeouts: TimeoutSettings,
 }
 
@@ -42,8 +46,8 @@ impl Timing {
     /// Of a connection that sent nothing yet.
     pub fn new(deadline: Deadline, timeouts: TimeoutSettings) -> Self {
         let phase = Cell::new(Phase::Idle);
-        let timing =
-            Self { deadline, phase, requests: Cell::new(0), multiplexed: Cell::new(false), timeouts };
+        let (requests, multiplexed) = (Cell::new(0), Cell::new(false));
+        let timing = Self { deadline, phase, requests, multiplexed, upload: RefCell::default(), timeouts };
         timing.enter(Phase::Idle);
         timing
     }
@@ -82,6 +86,7 @@ impl Timing {
     /// Bytes came from the client.
     pub fn received(&self) {
         match self.phase.get() {
+            Phase::Idle if self.is_uploading() => self.enter(Phase::Idle),
             Phase::Idle if !self.multiplexed.get() => self.enter(Phase::Header),
             Phase::Stream => self.enter(Phase::Stream),
             Phase::Idle
@@ -115,6 +120,22 @@ impl Timing {
         }
     }
 
+    /// A request over HTTP/1.1 begins, and has this body.
+    pub fn begin_upload(&self, progress: Option<Rc<Progress>>) {
+        self.upload.replace(progress);
+    }
+
+    /// Somebody still reads a request's body, though its answer may have ended.
+    fn is_uploading(&self) -> bool {
+        let upload = self.upload.borrow();
+        upload.as_ref().is_some_and(|progress| !progress.ended.get() && Rc::strong_count(progress) > 1)
+    }
+
+    /// The last body was not read whole: the client may be sending it.
+    pub fn is_upload_left(&self) -> bool {
+        self.upload.borrow().as_ref().is_some_and(|progress| !progress.ended.get())
+    }
+
     pub async fn over(&self) {
         self.deadline.over().await;
     }
@@ -146,5 +167,19 @@ mod tests {
         timing.set_multiplexed();
         timing.received();
         assert_eq!(timing.phase(), Phase::Idle);
+    }
+
+    #[test]
+    fn the_rest_of_a_body_is_no_header() {
+        let timing = Timing::new(Deadlines::new().deadline(), TimeoutSettings::default());
+        let read = Rc::new(Progress::default());
+        timing.begin_request();
+        timing.begin_upload(Some(read.clone()));
+        timing.end_request();
+        timing.received();
+        assert_eq!((timing.phase(), timing.is_upload_left()), (Phase::Idle, true));
+        read.ended.set(true);
+        timing.received();
+        assert_eq!((timing.phase(), timing.is_upload_left()), (Phase::Header, false));
     }
 }

@@ -61,6 +61,10 @@ impl Unparsed {
         Some(Self { status, reason, detail, is_request: true })
     }
 
+    pub(super) fn is_answered(&self) -> bool {
+        self.status.is_some()
+    }
+
     pub(super) fn end(&self, client: &Client) {
         client.entry.end(self.reason);
         let held = client.held();

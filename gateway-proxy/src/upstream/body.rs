@@ -47,6 +47,8 @@ pub struct Progress {
     pub fault: Cell<Option<Fault>>,
     /// What the client sent of it.
     pub bytes: Cell<u64>,
+    /// The client sent all of it, and it was read.
+    pub ended: Cell<bool>,
     /// The answer has begun.
     pub answered: Cell<bool>,
     /// Something of the answer came since this was looked at.
@@ -105,12 +107,14 @@ impl ClientBody {
                     trailers::clean(trailers);
                 }
                 self.copies.retain(|copy| copy.copy(&frame));
+                self.progress.ended.set(self.incoming.is_end_stream());
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => self.broken(BodyError::Client(error)),
             // hyper takes a reset with NO_ERROR for an end, which it is only after one (RFC 9113 §8.1).
             None if self.is_stream && !self.incoming.is_end_stream() => self.broken(BodyError::Reset),
             None => {
+                self.progress.ended.set(true);
                 self.copies.drain(..).for_each(Copier::end);
                 Poll::Ready(None)
             }

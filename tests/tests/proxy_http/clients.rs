@@ -207,3 +207,69 @@ async fn a_cookie_in_crumbs_is_one_for_the_backend() {
     let reply = client::send(&bed.http2(), request).await.unwrap();
     assert_eq!(reply.echo().unwrap().headers["cookie"], ["a=1; b=2; c=3"]);
 }
+
+/// Sends a request whose body does not end, and everything it can of it before it reads, as simple clients do. Gives the
+/// status line and whether the connection ended in order.
+async fn upload_then_read(address: std::net::SocketAddr, head: &str) -> (String, bool) {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    writer.write_all(head.as_bytes()).await.unwrap();
+    let mut in_order = true;
+    for _ in 0..200 {
+        in_order &= writer.write_all(&[b'x'; 32 * 1024]).await.is_ok();
+    }
+    // The answer is long there.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    in_order &= writer.write_all(b"x").await.is_ok();
+    drop(writer);
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(client::PATIENCE, reader.read_to_end(&mut answer)).await;
+    in_order &= read.expect("the proxy keeps the connection").is_ok();
+    let line = String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned();
+    (line, in_order)
+}
+
+#[tokio::test]
+async fn an_early_answer_is_not_lost_by_a_reset() {
+    let mut bed = Bed::new().await;
+    bed.serve(vec![gatehouse_tests::fake_agent::rule("/only", "b")], Vec::new()).await;
+    let large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "x".repeat(60_000));
+    for (head, want) in [
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n", "HTTP/1.1 404 Not Found"),
+        ("POST /%00 HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n", "HTTP/1.1 400 Bad Request"),
+        (
+            "POST /only HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nffffff\r\n",
+            "HTTP/1.1 500 Internal Server Error",
+        ),
+        (&large, "HTTP/1.1 431 Request Header Fields Too Large"),
+        ("GET / HTTP/9.9\r\nHost: a\r\n\r\n", "HTTP/1.1 400 Bad Request"),
+    ] {
+        assert_eq!(upload_then_read(bed.address, head).await, (want.to_owned(), true), "{head:.60}");
+    }
+}
+
+#[tokio::test]
+async fn the_rest_of_a_body_may_follow_its_answer_slowly() {
+    let (listener, address) = backend_socket().await;
+    let mut bed = Bed::new().await;
+    bed.settings.timeouts.header_ms = 300;
+    bed.serve_all(&[address]).await;
+    let backend = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_until(&mut stream, "\r\n\r\n").await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+        read_until(&mut stream, "last").await
+    });
+    let mut stream = TcpStream::connect(bed.address).await.unwrap();
+    stream.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 34\r\n\r\n").await.unwrap();
+    read_until(&mut stream, "ok").await;
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        stream.write_all(b"...").await.unwrap();
+    }
+    stream.write_all(b"last").await.unwrap();
+    assert!(backend.await.unwrap().contains("last"));
+    // And the connection goes on.
+    stream.write_all(b"GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    assert!(read_until(&mut stream, "\r\n\r\n").await.starts_with("HTTP/1.1 400"));
+}
