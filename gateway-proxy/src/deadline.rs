@@ -85,6 +85,11 @@ impl Deadline {
         self.entry.due.set(self.owner.now.get().saturating_add(after));
     }
 
+    /// As [`Deadlines::now_ms`].
+    pub fn now_ms(&self) -> u64 {
+        self.owner.now_ms()
+    }
+
     pub fn disarm(&self) {
         self.entry.due.set(NEVER);
     }

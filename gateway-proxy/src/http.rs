@@ -3,6 +3,7 @@
 pub mod body;
 pub mod client;
 pub mod ending;
+pub mod flood;
 pub mod io;
 mod linger;
 pub mod mirror;

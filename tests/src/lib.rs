@@ -7,6 +7,7 @@ pub mod client;
 pub mod datapath;
 pub mod echo;
 pub mod fake_agent;
+pub mod frames;
 pub mod load;
 pub mod matrix;
 pub mod netns;

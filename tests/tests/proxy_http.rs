@@ -11,6 +11,8 @@ mod clients;
 mod failures;
 #[path = "proxy_http/filters.rs"]
 mod filters;
+#[path = "proxy_http/floods.rs"]
+mod floods;
 #[path = "proxy_http/forwarding.rs"]
 mod forwarding;
 #[path = "proxy_http/h2c.rs"]

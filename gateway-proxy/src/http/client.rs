@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::flood::TakenBack;
 use super::stream::Flow;
-use super::timing::Timing;
+use super::timing::{Phase, Timing};
 use super::upgrade::Pending;
 use crate::connections::Handle;
 use crate::drain::Drain;
@@ -32,6 +33,7 @@ pub struct Client {
     pub upgrade: Cell<Option<Pending>>,
     /// Of the HTTP/2 stream that is worked on in this moment.
     pub flow: Cell<Flow>,
+    taken_back: RefCell<TakenBack>,
     held: RefCell<Rc<Held>>,
 }
 
@@ -72,6 +74,7 @@ impl Client {
         let identity =
             identify(opening.address, opening.vip, opening.tls.as_ref(), opening.secure, &opening.gateway);
         let held = Held { view: opening.view, gateway: opening.gateway, port: opening.port, identity };
+        let taken_back = RefCell::new(TakenBack::new(opening.timing.now_ms()));
         Rc::new(Self {
             worker,
             address: opening.address,
@@ -84,8 +87,16 @@ impl Client {
             entry: opening.entry,
             upgrade: Cell::new(None),
             flow: Cell::default(),
+            taken_back,
             held: RefCell::new(Rc::new(held)),
         })
+    }
+
+    /// The client took a request of an HTTP/2 connection back as soon as it had made it.
+    pub fn took_back(&self) {
+        if !self.taken_back.borrow_mut().count(self.timing.now_ms()) {
+            self.timing.enter(Phase::Flooded);
+        }
     }
 
     /// The configuration of this moment. A connection whose port is gone is served as before until it has drained.

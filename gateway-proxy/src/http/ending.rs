@@ -10,7 +10,9 @@ use http::request::Parts;
 use http::{StatusCode, header};
 
 use super::client::{Client, Held};
+use super::flood;
 use crate::access_log::{Reason, Record, Request};
+use crate::connections::Protocol;
 use crate::route::Rule;
 use crate::upstream::body::Progress;
 
@@ -142,6 +144,10 @@ impl Drop for Ending {
                 bytes_in: self.received.as_ref().map_or(0, |progress| progress.bytes.get()),
                 bytes_out: self.bytes_out,
             });
+        }
+        let is_stream = self.client.entry.protocol.get() == Protocol::Http2;
+        if is_stream && self.reason == Reason::ClientAbort && duration < flood::AT_ONCE {
+            self.client.took_back();
         }
         self.client.timing.end_request();
     }

@@ -10,7 +10,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::timing::Timing;
+use super::flood::Frames;
+use super::timing::{Phase, Timing};
 use crate::gather::Gathered;
 
 /// A stream whose first bytes were read already.
@@ -29,6 +30,8 @@ pub enum Stream {
 pub struct Watched<S> {
     stream: S,
     timing: Rc<Timing>,
+    /// Over HTTP/2.
+    frames: Option<Box<Frames>>,
 }
 
 impl Prefixed {
@@ -71,7 +74,19 @@ const READ_AHEAD: usize = 2048;
 
 impl<S> Watched<S> {
     pub fn new(stream: S, timing: Rc<Timing>) -> Self {
-        Self { stream, timing }
+        Self { stream, timing, frames: None }
+    }
+
+    /// Also for frames that a client sends too many of.
+    pub fn multiplexed(stream: S, timing: Rc<Timing>) -> Self {
+        let frames = Some(Box::new(Frames::new(timing.now_ms())));
+        Self { stream, timing, frames }
+    }
+
+    fn count_sent(&mut self, result: &Poll<io::Result<usize>>) {
+        if let (Some(frames), Poll::Ready(Ok(count))) = (&mut self.frames, result) {
+            frames.sent(*count);
+        }
     }
 
     pub fn into_inner(self) -> S {
@@ -184,7 +199,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let before = out.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, out);
         if out.filled().len() > before {
-            self.timing.received();
+            let this = &mut *self;
+            if let Some(frames) = &mut this.frames
+                && !frames.received(&out.filled()[before..], this.timing.now_ms())
+            {
+                this.timing.enter(Phase::Flooded);
+            }
+            if this.timing.phase() == Phase::Flooded {
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
+            this.timing.received();
         }
         result
     }
@@ -193,6 +217,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(cx, data);
+        self.count_sent(&result);
         self.timing.sent(result.is_pending());
         result
     }
@@ -203,6 +228,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, data);
+        self.count_sent(&result);
         self.timing.sent(result.is_pending());
         result
     }

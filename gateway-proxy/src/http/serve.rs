@@ -145,7 +145,7 @@ pub async fn http2(client: Rc<Client>, stream: Stream, limits: &Limits) {
     client.timing.set_multiplexed();
     // Boxed, because hyper moves it several times before it runs.
     let service = service_fn(|request| Box::pin(service::answer(client.clone(), request)));
-    let io = TokioIo::new(Watched::new(stream, client.timing.clone()));
+    let io = TokioIo::new(Watched::multiplexed(stream, client.timing.clone()));
     let limit = Duration::from_millis(client.held().gateway.settings.timeouts.body_idle_ms);
     let streams = Streams { client: client.clone(), limit };
     let connection = http2::Builder::new(streams)
@@ -201,7 +201,8 @@ fn failed(client: &Client, error: &hyper::Error) -> bool {
         return false;
     }
     debug!(%error, "client connection ended");
-    let unparsed = Unparsed::of(error);
+    let flooded = client.timing.phase() == Phase::Flooded;
+    let unparsed = if flooded { Some(Unparsed::flooded()) } else { Unparsed::of(error) };
     match &unparsed {
         Some(unparsed) => unparsed.end(client),
         None => client.entry.end(Reason::ClientAbort),
@@ -214,6 +215,7 @@ fn over_with(client: &Client, over: Over) {
     let reason = match over {
         Over::Drain => Reason::Drain,
         Over::Time(Phase::Handshake) => Reason::TlsTimeout,
+        Over::Time(Phase::Flooded) => return Unparsed::flooded().end(client),
         Over::Time(Phase::Header) => return Unparsed::late().end(client),
         Over::Time(Phase::Idle | Phase::Leaving | Phase::Stream) => Reason::IdleTimeout,
         Over::Time(Phase::Blocked | Phase::Active) => Reason::ClientAbort,

@@ -94,8 +94,10 @@ fn find<'h>(
         ending.reason = Reason::Misdirected;
         return Err(StatusCode::MISDIRECTED_REQUEST);
     }
-    ending.reason = Reason::RouteNotFound;
-    let index = index.ok_or(StatusCode::NOT_FOUND)?;
+    let Some(index) = index else {
+        ending.reason = Reason::RouteNotFound;
+        return Err(StatusCode::NOT_FOUND);
+    };
     ending.listener = Some(index);
     let listener = &held.port.listeners[index];
     let request = route::Request {
@@ -105,7 +107,11 @@ fn find<'h>(
         query: parts.uri.query(),
         headers: &parts.headers,
     };
-    listener.router.find(&request).ok_or(StatusCode::NOT_FOUND)
+    let found = listener.router.find(&request);
+    if found.is_none() {
+        ending.reason = Reason::RouteNotFound;
+    }
+    found.ok_or(StatusCode::NOT_FOUND)
 }
 
 /// Where a request goes by the rule that was found.

@@ -29,6 +29,8 @@ pub enum Phase {
     Blocked,
     /// For any byte of an upgraded connection.
     Stream,
+    /// For nothing any more: the client sent too much that asks for nothing, or took too much back. Final.
+    Flooded,
 }
 
 pub struct Timing {
@@ -69,6 +71,9 @@ impl Timing {
     }
 
     pub fn enter(&self, phase: Phase) {
+        if self.phase.get() == Phase::Flooded {
+            return;
+        }
         self.phase.set(phase);
         let limit = match phase {
             Phase::Handshake => self.timeouts.handshake_ms,
@@ -79,6 +84,7 @@ impl Timing {
             Phase::Active => LOOK_MS,
             Phase::Blocked => self.timeouts.body_idle_ms,
             Phase::Stream => self.timeouts.stream_idle_ms,
+            Phase::Flooded => 0,
         };
         self.deadline.arm(Duration::from_millis(limit));
     }
@@ -94,7 +100,8 @@ impl Timing {
             | Phase::Header
             | Phase::Leaving
             | Phase::Active
-            | Phase::Blocked => {}
+            | Phase::Blocked
+            | Phase::Flooded => {}
         }
     }
 
@@ -118,6 +125,11 @@ impl Timing {
         if self.requests.get() == 0 && self.phase.get() != Phase::Stream {
             self.enter(Phase::Idle);
         }
+    }
+
+    /// Milliseconds of the worker's clock.
+    pub fn now_ms(&self) -> u64 {
+        self.deadline.now_ms()
     }
 
     /// A request over HTTP/1.1 begins, and has this body.

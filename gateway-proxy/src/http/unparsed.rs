@@ -31,6 +31,16 @@ impl Unparsed {
         }
     }
 
+    /// Of an HTTP/2 connection that brings too much of what asks for nothing.
+    pub(super) fn flooded() -> Self {
+        Self {
+            status: None,
+            reason: Reason::Limit,
+            detail: "a flood of HTTP/2 frames, or of requests that are taken back".to_owned(),
+            is_request: false,
+        }
+    }
+
     /// None: the client ended the connection, or broke it.
     pub(super) fn of(error: &hyper::Error) -> Option<Self> {
         let detail = error.to_string();
