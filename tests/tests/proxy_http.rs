@@ -23,6 +23,8 @@ mod lifecycle;
 mod matches;
 #[path = "proxy_http/refusals.rs"]
 mod refusals;
+#[path = "proxy_http/smuggling.rs"]
+mod smuggling;
 #[path = "proxy_http/streams.rs"]
 mod streams;
 #[path = "proxy_http/tls.rs"]

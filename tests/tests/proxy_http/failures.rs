@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use gatehouse_tests::admin;
 use gatehouse_tests::client::{self, Connection};
 use gatehouse_tests::fake_agent::{backend, rule, share};
 use gateway_common::ir::{BackendProtocol, BackendRef, Timeouts};
@@ -62,6 +63,35 @@ async fn a_failed_connect_is_tried_elsewhere_and_ejects() {
             assert_eq!(reply.status, StatusCode::OK);
         }
     }
+    let count = async |what: &str| {
+        let name = format!("gatehouse_proxy_upstream_{what}_total");
+        admin::sample(&bed.agent.admin(), &name, &["backend=\"default/b:80\""]).await.unwrap().unwrap()
+    };
+    // Each of two workers, each of two endpoints: three failures, then it is left alone for a second and longer. Without
+    // that, two of three requests would have tried one.
+    assert!(count("ejections").await >= 2.0);
+    assert!(count("connect_failures").await <= 30.0, "{}", count("connect_failures").await);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_well_again_gets_requests_again() {
+    let refusing = Refusing::new();
+    let address = refusing.address;
+    let mut bed = Bed::new().await;
+    bed.serve_all(&[address]).await;
+    for _ in 0..8 {
+        assert_eq!(bed.get("/").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    drop(refusing);
+    // The only one: it is used though it is ejected.
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            read_until(&mut stream, "\r\n\r\n").await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        }
+    });
+    assert_eq!(bed.get("/").await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -81,6 +81,27 @@ async fn trailers_head_and_continue_pass() {
 }
 
 #[tokio::test]
+async fn announced_trailers_go_to_http1_clients_that_want_them() {
+    let (listener, address) = backend_socket().await;
+    let mut bed = Bed::new().await;
+    bed.serve_all(&[address]).await;
+    tokio::spawn(async move {
+        let answer = "HTTP/1.1 200 OK\r\ntrailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n\
+                      3\r\nabc\r\n0\r\nx-sum: 7\r\n\r\n";
+        while let Ok((mut stream, _)) = listener.accept().await {
+            read_until(&mut stream, "\r\n\r\n").await;
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    for (te, wanted) in [("TE: trailers\r\nConnection: close, TE", true), ("Connection: close", false)] {
+        let ask = format!("GET / HTTP/1.1\r\nHost: a\r\n{te}\r\n\r\n");
+        let answer = raw(bed.address, ask.as_bytes()).await;
+        assert!(answer.contains("\r\n3\r\nabc\r\n0\r\n"), "{answer}");
+        assert_eq!(answer.ends_with("0\r\nx-sum: 7\r\n\r\n"), wanted, "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn large_bodies_stream_both_ways_in_flat_memory() {
     const SIZE: usize = 64 << 20;
     let echo = Echo::start("b");
