@@ -14,6 +14,7 @@ pub mod http2;
 pub mod pool;
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -140,8 +141,9 @@ fn endpoints(backend: &Backend, held: &[Rc<Endpoint>]) -> Vec<Rc<Endpoint>> {
     let any_ready = backend.endpoints.iter().any(|endpoint| endpoint.state == EndpointState::Ready);
     let state = if any_ready { EndpointState::Ready } else { EndpointState::Draining };
     let used = backend.endpoints.iter().filter(|endpoint| endpoint.state == state);
+    let held: HashMap<_, _> = held.iter().map(|endpoint| (endpoint.address, endpoint)).collect();
     used.map(|endpoint| {
-        let known = held.iter().find(|known| known.address == endpoint.address);
+        let known = held.get(&endpoint.address).copied();
         known.cloned().unwrap_or_else(|| Rc::new(Endpoint::new(endpoint.address)))
     })
     .collect()

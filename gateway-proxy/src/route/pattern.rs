@@ -1,22 +1,56 @@
 //! Regular expressions of matches: RE2 syntax (as the `regex` crate has it), linear time, the whole text must match.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
 use regex::RegexBuilder;
 
 /// Bytes of one compiled expression, and of the cache that each thread fills while it matches.
 const SIZE_LIMIT: usize = 1 << 20;
 
 #[derive(Clone, Debug)]
-pub(super) struct Pattern(regex::Regex);
+pub(super) struct Pattern {
+    regex: regex::Regex,
+    /// Tells patterns apart, and whether this one is in use.
+    number: Arc<u64>,
+}
+
+/// A thread's own copies: a [`regex::Regex`] that threads share takes a lock to give each of them room to match in.
+#[derive(Default)]
+struct Copies {
+    copies: HashMap<u64, (Weak<u64>, regex::Regex), foldhash::fast::RandomState>,
+    /// How many there may be before those of patterns that are gone are looked for.
+    most: usize,
+}
+
+thread_local! {
+    static COPIES: RefCell<Copies> = RefCell::default();
+}
 
 impl Pattern {
     pub(super) fn new(expression: &str) -> Result<Self, String> {
         // On its own first: "a)(b" becomes valid inside of the anchors.
         build(expression)?;
-        build(&format!(r"\A(?:{expression})\z")).map(Self)
+        let regex = build(&format!(r"\A(?:{expression})\z"))?;
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Ok(Self { regex, number: Arc::new(NEXT.fetch_add(1, Ordering::Relaxed)) })
     }
 
     pub(super) fn is_match(&self, text: &str) -> bool {
-        self.0.is_match(text)
+        COPIES.with_borrow_mut(|copies| copies.of(self).is_match(text))
+    }
+}
+
+impl Copies {
+    fn of(&mut self, pattern: &Pattern) -> &regex::Regex {
+        if self.copies.len() >= self.most && !self.copies.contains_key(&pattern.number) {
+            self.copies.retain(|_, (number, _)| number.strong_count() > 0);
+            self.most = (2 * self.copies.len()).max(64);
+        }
+        let copy = || (Arc::downgrade(&pattern.number), pattern.regex.clone());
+        &self.copies.entry(*pattern.number).or_insert_with(copy).1
     }
 }
 
@@ -37,6 +71,18 @@ mod tests {
         assert!(!pattern.is_match("/v12/x"));
         assert!(!pattern.is_match("/x/latest"));
         assert!(!pattern.is_match("/v12\n"));
+    }
+
+    #[test]
+    fn copies_go_with_their_patterns() {
+        let kept = Pattern::new("kept").unwrap();
+        for number in 0..1000 {
+            let pattern = Pattern::new(&number.to_string()).unwrap();
+            assert!(pattern.is_match(&number.to_string()) && kept.is_match("kept") && !kept.is_match("x"));
+        }
+        COPIES.with_borrow(|copies| assert!(copies.copies.len() <= 128, "{}", copies.copies.len()));
+        let shared = kept.clone();
+        assert!(std::thread::spawn(move || shared.is_match("kept")).join().unwrap());
     }
 
     #[test]
