@@ -38,6 +38,14 @@ pub struct Flags {
     pub settings: Settings,
 }
 
+/// What settings are needed for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    Run,
+    /// Reads no objects: their directory may be gone already.
+    Cleanup,
+}
+
 /// Checked settings.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
@@ -99,14 +107,14 @@ impl fmt::Display for Problems {
 
 impl Config {
     /// Reads the file, if there is one, and checks everything against this host. Changes nothing.
-    pub fn load(flags: Flags) -> Result<Self, Problems> {
+    pub fn load(flags: Flags, purpose: Purpose) -> Result<Self, Problems> {
         let from_file = match &flags.config {
             None => Settings::default(),
             Some(path) => file::read(path).map_err(|messages| {
                 Problems(messages.into_iter().map(|message| Problem { setting: "config", message }).collect())
             })?,
         };
-        resolve::resolve(flags.settings.or(from_file), &Host::observe())
+        resolve::resolve(flags.settings.or(from_file), &Host::observe(), purpose)
     }
 
     /// The agent's admin socket.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use gateway_agent::cli::output::say;
-use gateway_agent::config::{Config, EXAMPLES, Flags};
+use gateway_agent::config::{Config, EXAMPLES, Flags, Purpose};
 use gateway_agent::{app, crds, telemetry};
 
 #[derive(Parser)]
@@ -28,8 +28,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Args::parse().command {
-        Command::Run(flags) => start(*flags).and_then(|config| block_on(app::run(config))),
-        Command::Cleanup(flags) => start(*flags).and_then(|config| block_on(app::cleanup(&config))),
+        Command::Run(flags) => start(*flags, Purpose::Run).and_then(|config| block_on(app::run(config))),
+        Command::Cleanup(flags) => {
+            start(*flags, Purpose::Cleanup).and_then(|config| block_on(app::cleanup(&config)))
+        }
         Command::Crds => crds::yaml().and_then(|yaml| say(yaml.trim_end())),
     };
     match result {
@@ -46,8 +48,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(flags: Flags) -> anyhow::Result<Config> {
-    let config = Config::load(flags)?;
+fn start(flags: Flags, purpose: Purpose) -> anyhow::Result<Config> {
+    let config = Config::load(flags, purpose)?;
     telemetry::start(&config.log, config.log_format)?;
     tracing::info!(%config, "configured");
     Ok(config)

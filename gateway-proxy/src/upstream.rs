@@ -30,7 +30,7 @@ pub use endpoint::{Endpoint, Lease, Open};
 /// All backends that this worker used.
 pub struct Upstreams {
     clock: Rc<Deadlines>,
-    backends: RefCell<std::collections::HashMap<BackendId, Rc<Upstream>, foldhash::fast::RandomState>>,
+    backends: RefCell<HashMap<BackendId, Rc<Upstream>, foldhash::fast::RandomState>>,
 }
 
 /// A backend as a worker's requests hold it: counted without touching memory of other cores.

@@ -7,7 +7,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
-use super::{Config, EbpfLog, Host, LogFormat, Problem, Problems, ProxyMode, ProxyUser, Settings, Tc, Xdp};
+use super::{
+    Config, EbpfLog, Host, LogFormat, Problem, Problems, ProxyMode, ProxyUser, Purpose, Settings, Tc, Xdp,
+};
 use crate::crds::duration;
 use crate::source::is_dns_name;
 
@@ -17,8 +19,8 @@ const LONGEST_SOCKET_PATH: usize = 107;
 /// Who owns nothing: the user of distroless images.
 const NONROOT: ProxyUser = ProxyUser { uid: 65_532, gid: 65_532 };
 
-pub(super) fn resolve(settings: Settings, host: &Host) -> Result<Config, Problems> {
-    let mut check = Check { problems: Vec::new() };
+pub(super) fn resolve(settings: Settings, host: &Host, purpose: Purpose) -> Result<Config, Problems> {
+    let mut check = Check { purpose, problems: Vec::new() };
     let config = check.config(settings, host);
     match config {
         Some(config) if check.problems.is_empty() => Ok(config),
@@ -35,6 +37,7 @@ fn unreachable() -> Vec<IpNet> {
 }
 
 struct Check {
+    purpose: Purpose,
     problems: Vec<Problem>,
 }
 
@@ -98,6 +101,9 @@ impl Check {
     }
 
     fn source(&mut self, source: Option<&Path>) -> Option<PathBuf> {
+        if self.purpose == Purpose::Cleanup {
+            return source.and_then(|source| std::path::absolute(source).ok());
+        }
         let Some(source) = source else {
             self.problem("source", "is required: the directory with the Gateways and routes to serve");
             return None;
@@ -315,12 +321,17 @@ mod tests {
     }
 
     fn problems(settings: Settings) -> Vec<&'static str> {
-        resolve(settings, &host()).unwrap_err().0.iter().map(|problem| problem.setting).collect()
+        resolve(settings, &host(), Purpose::Run)
+            .unwrap_err()
+            .0
+            .iter()
+            .map(|problem| problem.setting)
+            .collect()
     }
 
     #[test]
     fn defaults_are_those_of_the_help() {
-        let config = resolve(settings(), &host()).unwrap();
+        let config = resolve(settings(), &host(), Purpose::Run).unwrap();
         assert_eq!(
             config.to_string(),
             "source=/usr status-dir=- state-dir=/var/lib/gatehouse runtime-dir=/run/gatehouse \
@@ -333,8 +344,9 @@ mod tests {
 
     #[test]
     fn users_are_names_or_numbers() {
-        let user =
-            |text: &str| resolve(Settings { proxy_user: Some(text.to_owned()), ..settings() }, &host());
+        let user = |text: &str| {
+            resolve(Settings { proxy_user: Some(text.to_owned()), ..settings() }, &host(), Purpose::Run)
+        };
         let ids = |text: &str| user(text).map(|config| (config.proxy_user.uid, config.proxy_user.gid)).ok();
         assert_eq!(ids("gatehouse"), Some((990, 991)));
         assert_eq!(ids("gatehouse:7"), Some((990, 7)));
@@ -390,6 +402,10 @@ mod tests {
             ]
         );
         assert_eq!(problems(Settings::default()), ["source"]);
+        let gone = Settings { source: Some("/no/such/place".into()), ..Settings::default() };
+        for settings in [Settings::default(), gone] {
+            assert!(resolve(settings, &host(), Purpose::Cleanup).is_ok());
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use http::{Request, Uri};
 use super::answer::Source;
 use super::body::RequestBody;
 use super::http1::Failed;
+use super::http1::decode::{FIELDS, Invalid};
 use super::pool::Stream;
 
 /// Sends `request` and waits for the header of its answer. `reused`: the connection served before, so that the backend may
@@ -26,6 +27,9 @@ pub async fn ask(
     match stream.sender().try_send_request(sent).await {
         Ok(answer) => {
             let (parts, incoming) = answer.into_parts();
+            if parts.headers.len() > FIELDS {
+                return Err(Failed { error: Invalid::TooMany.into(), again: false });
+            }
             Ok((parts, Source::Http2(incoming, stream)))
         }
         Err(mut error) => {

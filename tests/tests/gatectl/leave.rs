@@ -46,6 +46,8 @@ fn leave(arguments: &[&str], hook: &str) {
     let copies = folder.join("state/last-good");
     assert!(copies.exists());
     let mut cleanup = place.topology.node.command(folder.join("bin/gateway-agent")).unwrap();
+    // Whoever leaves may have removed the objects first.
+    std::fs::remove_dir_all(scene.node.source()).unwrap();
     cleanup.arg("cleanup").arg("--source").arg(scene.node.source()).args(["--drain-deadline", "2s"]);
     cleanup.arg("--runtime-dir").arg(folder.join("run")).arg("--state-dir").arg(folder.join("state"));
     let output = cleanup.output().unwrap();

@@ -124,3 +124,22 @@ async fn an_answer_may_have_a_large_header() {
     let reply = bed.get("/").await;
     assert_eq!((reply.status, reply.headers["x-large"].len()), (StatusCode::OK, 40 << 10));
 }
+
+#[tokio::test]
+async fn an_answer_with_too_many_fields_is_502() {
+    let (listener, address) = backend_socket().await;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = service_fn(|_| async {
+                let fields = (0..150).map(|n| format!("x-{n}"));
+                let answer = fields.fold(Response::builder(), |answer, name| answer.header(name, "1"));
+                answer.body(Full::new(Bytes::new()))
+            });
+            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(async move { drop(server.serve_connection(TokioIo::new(stream), service).await) });
+        }
+    });
+    let mut bed = Bed::new().await;
+    bed.serve(vec![rule("/", "b")], vec![backend("b", BackendProtocol::H2c, &[address])]).await;
+    assert_eq!(bed.get("/").await.status, StatusCode::BAD_GATEWAY);
+}

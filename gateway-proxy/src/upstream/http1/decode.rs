@@ -18,6 +18,8 @@ pub enum Invalid {
     Syntax(#[from] httparse::Error),
     #[error("a header of more than {MOST_BYTES} bytes")]
     TooLarge,
+    #[error("more than {FIELDS} header fields")]
+    TooMany,
     #[error("a status outside of 100 to 999")]
     Status,
     #[error("a field that is not one")]
@@ -62,8 +64,8 @@ struct Said {
     keep_alive: bool,
 }
 
-/// More fields than this are refused.
-const FIELDS: usize = 100;
+/// More fields than this are refused, whatever protocol brings them.
+pub const FIELDS: usize = 100;
 const MOST_BYTES: usize = 128 * 1024;
 
 /// Takes a header off `read`, once it is whole; interim ones but 101 are skipped. `is_head`: it answers HEAD. `spare` becomes
