@@ -100,7 +100,7 @@ fn list_rows(route: &RouteStatus) -> Vec<Vec<String>> {
             route.listener.clone(),
             names.clone(),
             rule.name.clone().unwrap_or_else(|| number.to_string()),
-            rule.matches.join(" | "),
+            or_dash(Some(rule.matches.join(" | ")).filter(|text| !text.is_empty())),
             or_dash(Some(rule.filters.join(",")).filter(|text| !text.is_empty())),
             or_dash(Some(rule.backends.join(", ")).filter(|text| !text.is_empty())),
         ]

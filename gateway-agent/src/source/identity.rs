@@ -151,7 +151,14 @@ fn name(node: &Node, kind: Kind) -> Result<ObjectKey, Box<Problem>> {
     let problem = |object: String, field: &str, message: String| {
         Box::new(Problem { object: Some(object), key: None, path: metadata.then(field), message })
     };
-    let text = |field: &str| node.get("metadata").and_then(|m| m.get(field)).and_then(Node::text);
+    let given = |field: &str| node.get("metadata").and_then(|metadata| metadata.get(field));
+    for field in ["name", "namespace"] {
+        if given(field).is_some_and(|value| !value.is_null() && value.text().is_none()) {
+            let message = "is not text; write it in quotes".to_owned();
+            return Err(problem(kind.to_string(), field, message));
+        }
+    }
+    let text = |field: &str| given(field).and_then(Node::text);
     let Some(name) = text("name").filter(|n| !n.is_empty()) else {
         return Err(problem(kind.to_string(), "name", "is missing; every object has a name".to_owned()));
     };

@@ -336,6 +336,14 @@ endpoints: [{addresses: ['2001:db8::1']}]
                 "f.yaml:1: document 1: apiVersion: is missing; every object has one, such as v1",
             ),
             (
+                "apiVersion: v1\nkind: Service\nmetadata:\n  name: 123\n",
+                "f.yaml:4: Service (document 1): metadata.name: is not text; write it in quotes",
+            ),
+            (
+                "apiVersion: v1\nkind: Service\nmetadata:\n  name: web\n  namespace: 5\n",
+                "f.yaml:5: Service (document 1): metadata.namespace: is not text; write it in quotes",
+            ),
+            (
                 "# x\napiVersion: v1\nkind: Service\nmetadata:\n  name: Web\n",
                 "f.yaml:5: Service default/Web (document 1): metadata.name: \"Web\" is not a DNS label (RFC 1123): \
                  lower-case letters, digits, '-' and, in names, '.'",

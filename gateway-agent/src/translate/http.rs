@@ -27,20 +27,25 @@ pub(super) fn rules(rules: &mut Rules<'_, '_>, route: &HttpRoute) -> RouteRules 
         timeouts: None,
     }];
     let specs = route.spec.rules.as_deref().filter(|specs| !specs.is_empty()).unwrap_or(&default);
-    RouteRules::Http(specs.iter().enumerate().filter_map(|(index, spec)| rule(rules, index, spec)).collect())
+    RouteRules::Http(specs.iter().enumerate().map(|(index, spec)| rule(rules, index, spec)).collect())
 }
 
-/// None: a rule whose matches nobody can tell. One that can be matched but not served answers 500, so that its requests
+/// A rule whose matches nobody can tell has none, and keeps its number. One that can be matched but not served answers 500, so that its requests
 /// do not fall to a wider rule (and past a filter that guards them); so does a whole route that is refused for its filters.
-fn rule(rules: &mut Rules<'_, '_>, index: usize, spec: &RuleSpec) -> Option<HttpRule> {
+fn rule(rules: &mut Rules<'_, '_>, index: usize, spec: &RuleSpec) -> HttpRule {
     let field = format!("spec.rules[{index}]");
-    let matches = match matching::matches(&field, spec) {
-        Ok(matches) => matches,
-        Err(message) => {
-            rules.invalid.push((index, Problem::new(Reason::UnsupportedValue, message)));
-            return None;
-        }
+    let matches = matching::matches(&field, spec);
+    let broken = HttpRule {
+        name: spec.name.clone(),
+        matches: matches.as_ref().cloned().unwrap_or_default(),
+        filters: Vec::new(),
+        backends: Vec::new(),
+        timeouts: gateway_common::ir::Timeouts::default(),
     };
+    if let Err(message) = matches {
+        rules.invalid.push((index, Problem::new(Reason::UnsupportedValue, message)));
+        return broken;
+    }
     for (set, name) in
         [(spec.retry.is_some(), "retry"), (spec.session_persistence.is_some(), "sessionPersistence")]
     {
@@ -48,18 +53,11 @@ fn rule(rules: &mut Rules<'_, '_>, index: usize, spec: &RuleSpec) -> Option<Http
             rules.notes.push(format!("{field}.{name} is not supported and has no effect"));
         }
     }
-    let broken = HttpRule {
-        name: spec.name.clone(),
-        matches,
-        filters: Vec::new(),
-        backends: Vec::new(),
-        timeouts: gateway_common::ir::Timeouts::default(),
-    };
     match served(rules, &field, spec, broken.clone()) {
-        Ok(rule) => Some(rule),
+        Ok(rule) => rule,
         Err(problem) => {
             rules.invalid.push((index, problem));
-            Some(broken)
+            broken
         }
     }
 }

@@ -45,7 +45,7 @@ pub enum RouteRules {
 pub struct HttpRule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Never empty: a rule without matches has the one match of path prefix `/`.
+    /// Empty: nobody can tell them, and no request matches. A rule that is written without has the one match of path prefix `/`.
     pub matches: Vec<HttpMatch>,
     #[serde(default)]
     pub filters: Vec<Filter>,

@@ -48,11 +48,13 @@ pub(super) fn usable(address: IpAddr, pools: &[IpNet]) -> Result<(), String> {
         && !address.is_loopback()
         && !address.is_multicast()
         && match address {
-            IpAddr::V4(v4) => !v4.is_broadcast(),
-            IpAddr::V6(v6) => v6.to_ipv4_mapped().is_none(),
+            IpAddr::V4(v4) => !v4.is_broadcast() && !v4.is_link_local(),
+            IpAddr::V6(v6) => v6.to_ipv4_mapped().is_none() && !v6.is_unicast_link_local(),
         };
     if !host {
-        return Err(format!("{address} is not an address that a Gateway can have; choose a unicast address"));
+        return Err(format!(
+            "{address} is not an address that a Gateway can have; choose a unicast address that is routed"
+        ));
     }
     if pools.is_empty() || pools.iter().any(|pool| pool.contains(&address)) {
         Ok(())
@@ -112,6 +114,8 @@ mod tests {
             "::1",
             "ff02::1",
             "::ffff:192.0.2.1",
+            "169.254.1.1",
+            "fe80::1",
         ] {
             assert!(usable(text.parse().unwrap(), &[]).is_err(), "{text}");
         }
