@@ -6,6 +6,7 @@
 //! rendered once, so that a request costs a few inserts and no allocation.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 
 use http::header::{FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -106,10 +107,10 @@ impl ConnectionIdentity {
         append_to(headers, &FOR, &self.xff);
         append_to(headers, &FORWARDED, &self.forwarded);
         headers.entry(PROTO).or_insert_with(|| self.proto.clone());
-        let told = headers.get(PORT).and_then(|port| port.to_str().ok()?.parse().ok());
+        let told = headers.get(PORT).and_then(|port| port.to_str().ok()?.parse::<NonZeroU16>().ok());
         // Whoever ended TLS for the client did not do so on our port.
         let derived = if scheme == self.scheme { self.port } else { well_known_port(scheme) };
-        let port = told.unwrap_or(derived);
+        let port = told.map_or(derived, NonZeroU16::get);
         headers.entry(PORT).or_insert_with(|| HeaderValue::from(port));
         if let Some(host) = headers.get(HOST).cloned() {
             headers.entry(FORWARDED_HOST).or_insert(host);

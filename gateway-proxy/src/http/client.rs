@@ -92,9 +92,12 @@ impl Client {
         })
     }
 
-    /// The client took a request of an HTTP/2 connection back as soon as it had made it.
-    pub fn took_back(&self) {
-        if !self.taken_back.borrow_mut().count(self.timing.now_ms()) {
+    /// A request of an HTTP/2 connection ended. `taken_back`: by the client, as soon as it had made it.
+    pub fn stream_ended(&self, taken_back: bool) {
+        let mut budget = self.taken_back.borrow_mut();
+        if !taken_back {
+            budget.completed();
+        } else if !budget.count(self.timing.now_ms()) {
             self.timing.enter(Phase::Flooded);
         }
     }

@@ -145,9 +145,8 @@ impl Drop for Ending {
                 bytes_out: self.bytes_out,
             });
         }
-        let is_stream = self.client.entry.protocol.get() == Protocol::Http2;
-        if is_stream && self.reason == Reason::ClientAbort && duration < flood::AT_ONCE {
-            self.client.took_back();
+        if self.client.entry.protocol.get() == Protocol::Http2 {
+            self.client.stream_ended(self.reason == Reason::ClientAbort && duration < flood::AT_ONCE);
         }
         self.client.timing.end_request();
     }

@@ -137,6 +137,11 @@ impl TakenBack {
         Self(Budget::new(TAKEN_BACK, TAKEN_BACK_PER_SECOND, now_ms))
     }
 
+    /// A request went to its end. So it takes more than half of them to be taken back: clients that hedge take back many.
+    pub fn completed(&mut self) {
+        self.0.add(1);
+    }
+
     /// One more. False: it is one too many.
     pub fn count(&mut self, now_ms: u64) -> bool {
         self.0.take(1, now_ms)
@@ -202,6 +207,10 @@ mod tests {
         assert!(!taken.count(0));
         assert!((0..TAKEN_BACK_PER_SECOND).all(|_| taken.count(1000)));
         assert!(!taken.count(1000));
+        for _ in 0..1000 {
+            taken.completed();
+            assert!(taken.count(1000));
+        }
     }
 
     proptest! {

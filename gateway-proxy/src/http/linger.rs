@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
 use super::client::Client;
-use super::io::{Stream, Watched};
+use super::io::Stream;
 
 /// Without a byte. As nginx has it (`lingering_timeout`).
 const QUIET: Duration = Duration::from_secs(5);
@@ -18,10 +18,19 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// Discarded before others get their turn.
 const AT_ONCE: usize = 16;
 
+/// Ends our side. False: the client is gone, or takes nothing any more.
+pub(super) async fn shut_down(client: &Client, stream: &mut Stream) -> bool {
+    let quiet = client.worker.deadlines.deadline();
+    quiet.arm(QUIET);
+    tokio::select! {
+        ended = stream.shutdown() => ended.is_ok(),
+        () = quiet.over() => false,
+    }
+}
+
 /// Ends our side and reads, as long as the client sends, nothing of it being kept.
-pub(super) async fn close(client: &Client, stream: Watched<Stream>) {
-    let mut stream = stream.into_inner();
-    if stream.shutdown().await.is_err() {
+pub(super) async fn close(client: &Client, mut stream: Stream) {
+    if !shut_down(client, &mut stream).await {
         return;
     }
     let deadlines = &client.worker.deadlines;

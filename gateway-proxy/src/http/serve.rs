@@ -134,8 +134,10 @@ pub async fn http1(client: Rc<Client>, stream: Stream, limits: &Limits) {
     let stream = parts.io.into_inner();
     match client.upgrade.take() {
         Some(pending) => upgrade::run(&client, stream, parts.read_buf, pending).await,
-        None if refused || client.timing.is_upload_left() => linger::close(&client, stream).await,
-        None => shut_down(stream).await,
+        None if refused || client.timing.is_upload_left() => {
+            linger::close(&client, stream.into_inner()).await;
+        }
+        None => drop(linger::shut_down(&client, &mut stream.into_inner()).await),
     }
 }
 
@@ -186,11 +188,6 @@ pub async fn http2(client: Rc<Client>, stream: Stream, limits: &Limits) {
         Ok(Err(error)) => drop(failed(&client, &error)),
         Err(over) => over_with(&client, over),
     }
-}
-
-async fn shut_down(mut stream: Watched<Stream>) {
-    // The client may be gone, and then it is shut down already.
-    let _gone = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
 }
 
 /// Whether hyper refused a request and told the client.
