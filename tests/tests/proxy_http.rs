@@ -3,6 +3,8 @@
 
 #[path = "proxy_http/answers.rs"]
 mod answers;
+#[path = "proxy_http/backpressure.rs"]
+mod backpressure;
 #[path = "proxy_http/bed.rs"]
 mod bed;
 #[path = "proxy_http/clients.rs"]

@@ -27,7 +27,9 @@ use crate::connections::Protocol;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
-const HTTP2_CONNECTION_WINDOW: u32 = 1 << 20;
+/// What a client may have sent that no backend took yet, on all its streams. Half of it is h2's budget for the overhead of small
+/// DATA frames that wait (256 bytes less their length, each), beyond which it ends the connection.
+const HTTP2_CONNECTION_WINDOW: u32 = 4 << 20;
 const HTTP2_SEND_BUFFER: usize = 64 * 1024;
 /// Streams that the client made us reset, before the connection is closed.
 const HTTP2_RESETS: usize = 100;

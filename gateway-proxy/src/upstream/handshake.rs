@@ -26,8 +26,11 @@ struct LocalExecutor {
     waiting: Rc<Cell<Option<Waker>>>,
 }
 
-const HTTP2_STREAM_WINDOW: u32 = 1 << 20;
-const HTTP2_CONNECTION_WINDOW: u32 = 4 << 20;
+/// What of an answer may wait for its client.
+const HTTP2_STREAM_WINDOW: u32 = 256 * 1024;
+/// Room for 256 clients that take nothing: with less, they would hold up the answers of all others on the connection. Half of it
+/// is h2's budget for the overhead of small DATA frames that wait, beyond which it ends the connection for everybody.
+const HTTP2_CONNECTION_WINDOW: u32 = 256 * HTTP2_STREAM_WINDOW;
 const HTTP2_SEND_BUFFER: usize = 256 * 1024;
 /// Of an answer, as over HTTP/1.1.
 const MOST_HEADER: u32 = 128 * 1024;
