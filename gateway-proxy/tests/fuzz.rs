@@ -45,6 +45,11 @@ fn answer() {
 }
 
 #[test]
+fn flood() {
+    thousand(fuzz::flood, 60, 100);
+}
+
+#[test]
 fn frames() {
     thousand(fuzz::frames, 80, 100);
 }

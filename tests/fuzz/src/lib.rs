@@ -3,6 +3,7 @@
 //! something was understood: what is refused at its first byte tries nothing.
 
 mod answer;
+mod flood;
 mod input;
 mod messages;
 mod oracle;
@@ -227,4 +228,11 @@ pub fn frames(data: &[u8]) -> bool {
         }
     }
     understood
+}
+
+/// Frames of an HTTP/2 client count alike however they come.
+pub fn flood(data: &[u8]) -> bool {
+    let Some([parts, whole, within]) = flood::count(Input::new(data)) else { return false };
+    assert_eq!((parts, whole), (within, within));
+    true
 }
