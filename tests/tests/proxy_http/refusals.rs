@@ -12,7 +12,7 @@ use crate::bed::{Bed, raw};
 async fn bed() -> Bed {
     let mut bed = Bed::new().await;
     bed.settings.access_log = AccessLog::Json;
-    bed.settings.timeouts.header_ms = 300;
+    bed.settings.timeouts.header_ms = 1000;
     let port = bed.port();
     let mut listening = http_port(port);
     listening.listeners[0].hostname = Some(Hostname::new("a.example"));

@@ -78,7 +78,7 @@ async fn an_answer_that_stops_is_broken_off() {
 
 #[tokio::test]
 async fn what_moves_in_one_direction_is_no_silence() {
-    let (bed, listener) = bed(BackendProtocol::Http1, 600).await;
+    let (bed, listener) = bed(BackendProtocol::Http1, 1500).await;
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         read_until(&mut stream, "last").await;
