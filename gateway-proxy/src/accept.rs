@@ -2,7 +2,6 @@
 
 mod crash;
 mod dispatch;
-mod refused;
 pub mod spread;
 
 use std::net::SocketAddr;

@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod path;
 pub mod preface;
 pub mod proxy_protocol;
+mod refused;
 pub mod route;
 pub mod snapshot;
 pub mod tcp;

@@ -6,13 +6,13 @@ use gateway_common::ir::PortProtocol;
 use tracing::debug;
 
 use super::Accepted;
-use super::refused::Refused;
 use crate::access_log::Reason;
 use crate::http::client::{Client, Opening, Tls};
 use crate::http::io::{Prefixed, Stream};
 use crate::http::serve;
 use crate::http::timing::{Phase, Timing};
 use crate::preface;
+use crate::refused::Refused;
 use crate::tcp;
 use crate::tls::handshake::{self, Unrecognized};
 use crate::worker::{View, Worker};
@@ -61,7 +61,8 @@ async fn tls(worker: Rc<Worker>, view: View, accepted: Accepted) {
     timing.enter(Phase::Handshake);
     let Accepted { stream, read, peer, client, vip, gateway, port, drain, handle: entry, permit, .. } =
         accepted;
-    let refused = Refused { gateway: &gateway, entry: &entry, client, vip, sni: None };
+    let refused =
+        Refused { gateway: &gateway, entry: &entry, client, vip, sni: None, listener: None, request: None };
     let Some(server) = port.tls.clone() else { return refused.end(&worker, Reason::RouteNotFound, None) };
     let handshake = Box::pin(handshake::accept(&port, &server, Prefixed::new(read, stream)));
     let session = tokio::select! {

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 /// A budget that fills up again with time.
 struct Budget {
-    most: u32,
-    per_second: u32,
-    left: u32,
+    most: u64,
+    per_second: u64,
+    left: u64,
     /// Milliseconds of the worker's clock up to which it was filled up.
     filled: u64,
 }
@@ -38,36 +38,36 @@ const PREFACE: usize = 24;
 
 /// Frames that ask for nothing. Clients that probe the bandwidth send a PING per round trip, browsers a PRIORITY_UPDATE
 /// with each request.
-const FRAMES: u32 = 2000;
-const FRAMES_PER_SECOND: u32 = 200;
+const FRAMES: u64 = 2000;
+const FRAMES_PER_SECOND: u64 = 200;
 /// For each request. More than a request brings with it.
-const PER_REQUEST: u32 = 8;
+const PER_REQUEST: u64 = 8;
 /// Go's client acknowledges 4 KiB by two WINDOW_UPDATEs, which is more than others do.
 const BYTES_PER_FRAME: usize = 1024;
 /// The peer may have to apply them to the whole connection.
-const SETTINGS_COST: u32 = 8;
+const SETTINGS_COST: u64 = 8;
 
 /// A page that is left takes back what it asked for: 100 streams at once.
-const TAKEN_BACK: u32 = 200;
-const TAKEN_BACK_PER_SECOND: u32 = 50;
+const TAKEN_BACK: u64 = 200;
+const TAKEN_BACK_PER_SECOND: u64 = 50;
 /// A request that lived longer was one.
 pub const AT_ONCE: Duration = Duration::from_secs(1);
 
 impl Budget {
-    fn new(most: u32, per_second: u32, now_ms: u64) -> Self {
+    fn new(most: u64, per_second: u64, now_ms: u64) -> Self {
         Self { most, per_second, left: most, filled: now_ms }
     }
 
-    fn add(&mut self, amount: u32) {
+    fn add(&mut self, amount: u64) {
         self.left = self.left.saturating_add(amount).min(self.most);
     }
 
     /// False once it is spent.
-    fn take(&mut self, amount: u32, now_ms: u64) -> bool {
+    fn take(&mut self, amount: u64, now_ms: u64) -> bool {
         if amount > self.left {
-            let passed = u32::try_from(now_ms.saturating_sub(self.filled)).unwrap_or(u32::MAX);
+            let passed = now_ms.saturating_sub(self.filled);
             self.filled = now_ms;
-            self.add((u64::from(passed) * u64::from(self.per_second) / 1000).try_into().unwrap_or(u32::MAX));
+            self.add(passed * self.per_second / 1000);
         }
         let left = self.left.checked_sub(amount);
         self.left = left.unwrap_or_default();
@@ -85,7 +85,7 @@ impl Frames {
     pub fn sent(&mut self, count: usize) {
         self.moved += count;
         if self.moved >= BYTES_PER_FRAME {
-            self.budget.add(u32::try_from(self.moved / BYTES_PER_FRAME).unwrap_or(u32::MAX));
+            self.budget.add((self.moved / BYTES_PER_FRAME) as u64);
             self.moved %= BYTES_PER_FRAME;
         }
     }
@@ -188,12 +188,12 @@ mod tests {
     #[test]
     fn requests_data_and_time_fill_the_budget_up() {
         let mut frames = begun();
-        for now in 0..1000 {
-            assert!((0..8).all(|_| frames.received(&frame(8, 0, 4), now)), "{now}");
-            assert!(frames.received(&frame(1, 4, 20), now));
+        for at in 0..1000 {
+            assert!((0..8).all(|_| frames.received(&frame(8, 0, 4), at)), "{at}");
+            assert!(frames.received(&frame(1, 4, 20), at));
         }
-        for now in 0..1000 {
-            assert!((0..10).all(|_| frames.received(&frame(8, 0, 4), now)), "{now}");
+        for at in 0..1000 {
+            assert!((0..10).all(|_| frames.received(&frame(8, 0, 4), at)), "{at}");
             frames.sent(10 * BYTES_PER_FRAME);
         }
         assert!((0..FRAMES).all(|_| frames.received(&frame(6, 0, 8), 1000)));

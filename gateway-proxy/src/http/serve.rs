@@ -38,7 +38,7 @@ const HTTP2_HEADER_ROOM: u32 = 2;
 /// hyper's smallest.
 const HTTP1_BUFFER: usize = 8 * 1024;
 /// An idle connection that drains may bring one more request, to be told by its answer; then it is closed.
-pub(super) const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Why a connection is closed though neither side ended it.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +81,7 @@ pub async fn plain(client: Rc<Client>, mut stream: Prefixed, limits: &Limits) {
 }
 
 /// Ready when a connection that is to drain did not bring a request for a moment.
-async fn lingered(client: &Client) {
+pub(super) async fn lingered(client: &Client) {
     client.drain.draining().await;
     let end = client.worker.deadlines.deadline();
     end.arm(LINGER);

@@ -4,11 +4,11 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use gateway_common::ir::AccessLog;
 use http::StatusCode;
 
 use super::client::Client;
-use crate::access_log::{Reason, Record, Request};
+use crate::access_log::{Reason, Request};
+use crate::refused::Refused;
 
 /// What hyper made of the end of a connection.
 pub(super) struct Unparsed {
@@ -76,34 +76,21 @@ impl Unparsed {
     }
 
     pub(super) fn end(&self, client: &Client) {
-        client.entry.end(self.reason);
         let held = client.held();
         if self.is_request {
             let counters = held.counters(client, None).of(client.worker.index);
             counters.request(self.status, self.reason, Duration::ZERO);
         }
-        if held.gateway.settings.access_log != AccessLog::Json {
-            return;
-        }
-        client.worker.log.write(&Record {
-            gateway: &held.gateway.id,
-            listener: client.tls.as_ref().map(|tls| &*tls.listener),
-            protocol: client.entry.protocol.get().as_str(),
+        let status = self.status.map(|status| status.as_u16());
+        let refused = Refused {
+            gateway: &held.gateway,
+            entry: &client.entry,
             client: client.address,
             vip: client.vip,
             sni: client.tls.as_ref().and_then(|tls| tls.sni.as_deref()),
-            request: Some(Request {
-                status: self.status.map(|status| status.as_u16()),
-                ..Request::default()
-            }),
-            route: None,
-            backend: None,
-            endpoint: None,
-            reason: self.reason,
-            detail: Some(&self.detail),
-            duration: Duration::ZERO,
-            bytes_in: 0,
-            bytes_out: 0,
-        });
+            listener: client.tls.as_ref().map(|tls| &*tls.listener),
+            request: self.is_request.then(|| Request { status, ..Request::default() }),
+        };
+        refused.end(&client.worker, self.reason, Some(&self.detail));
     }
 }
