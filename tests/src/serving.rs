@@ -2,7 +2,7 @@
 //! addresses it came.
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -187,9 +187,20 @@ pub fn datagram(vip: SocketAddr) -> Result<(SocketAddr, Vec<u8>)> {
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.send(b"?").context("send")?;
     let mut buffer = vec![0; 256];
-    let length = socket.recv(&mut buffer).context("receive the answer")?;
+    let length = receive(&socket, &mut buffer).context("receive the answer")?;
     buffer.truncate(length);
     Ok((socket.local_addr()?, buffer))
+}
+
+/// Reads from a socket with a timeout. Such a wait ends with EINTR when the process was stopped or frozen, without any
+/// signal handler: signal(7).
+pub fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match socket.recv(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            received => return received,
+        }
+    }
 }
 
 fn parse(text: &str, client: SocketAddr) -> Result<Seen> {

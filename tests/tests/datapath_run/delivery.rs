@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use aya::programs::XdpMode;
 use gatehouse_tests::datapath::Options;
 use gatehouse_tests::packet::{Frame, Payload};
+use gatehouse_tests::serving::receive;
 use gatehouse_tests::topology::{CLIENT_V4, CLIENT_V6, NODE_V4, NODE_V6, Uplink};
 use gateway_common::abi::{DENIED, Port, Proto, Reason};
 use socket2::{Domain, Socket, Type};
@@ -35,7 +36,7 @@ fn carry(node: &Node, client: [IpAddr; 2]) {
         assert_eq!((&question[..], peer.ip()), (&b"question"[..], client[index]));
         node.udp[index].sockets[member].send_to(b"answer", peer).unwrap();
         let mut answer = [0; 16];
-        assert_eq!(socket.recv(&mut answer).unwrap(), 6);
+        assert_eq!(receive(&socket, &mut answer).unwrap(), 6);
     }
 }
 

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use gatehouse_tests::certificate::Pair;
 use gatehouse_tests::client::{Connection, Reply, Target, get, request, send};
 use gatehouse_tests::echo::Echo;
+use gatehouse_tests::serving::receive;
 use gatehouse_tests::topology::{CLIENT_V4, CLIENT_V6};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -127,7 +128,7 @@ fn udp(scene: &Scene<'_>) -> Result<String> {
     socket.connect(scene.v4(9001))?;
     socket.send(b"hello")?;
     let mut buffer = [0; 200];
-    let length = socket.recv(&mut buffer).context("no datagram came back")?;
+    let length = receive(&socket, &mut buffer).context("no datagram came back")?;
     let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
     ensure!(text.ends_with(" hello"), "{text:?}");
     Ok("a datagram came back from the address it was sent to".to_owned())
