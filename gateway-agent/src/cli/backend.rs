@@ -18,8 +18,7 @@ pub enum Command {
 pub(super) fn run(command: &Command, paths: &Paths, format: Format) -> anyhow::Result<ExitCode> {
     let Command::List = command;
     client::note_dead_agent(paths);
-    let socket = client::current(paths)?;
-    let backends: Vec<BackendStatus> = client::ask(&socket, &Method::GET, "/backends", Vec::new())?;
+    let backends: Vec<BackendStatus> = client::from_current(paths, &Method::GET, "/backends", &[])?;
     let header = ["BACKEND", "ENDPOINT", "STATE", "ACTIVE", "CONNECTIONS", "REQUESTS", "CONNECT FAILURES"];
     print(format, &backends, &header, || backends.iter().flat_map(rows))?;
     Ok(ExitCode::SUCCESS)

@@ -121,18 +121,34 @@ pub(super) fn from_all<T: DeserializeOwned>(paths: &Paths, path: &str) -> anyhow
     Ok(lists.into_iter().flatten().flatten().collect())
 }
 
-/// The proxy that takes new connections, or one that drains when there is no other.
+/// The proxy that takes new connections, with the newest configuration; or one that drains when there is no other.
 pub(super) fn current(paths: &Paths) -> anyhow::Result<PathBuf> {
-    let mut draining = Ok(None);
+    let mut best = None;
+    let mut failure = None;
     for socket in proxies(paths)? {
         match ask::<ProxyStatus>(&socket, &Method::GET, "/status", Vec::new()) {
-            Ok(status) if !status.draining => return Ok(socket),
-            Ok(_) => draining = Ok(Some(socket)),
-            Err(error) if matches!(draining, Ok(None)) => draining = Err(error),
-            Err(_) => {}
+            Ok(status) => best = best.max(Some((!status.draining, status.generation, socket))),
+            Err(error) => failure = Some(error),
         }
     }
-    draining?.context("no proxy answers")
+    let Some((_, _, socket)) = best else {
+        return Err(failure.unwrap_or_else(|| anyhow::anyhow!("no proxy answers")));
+    };
+    Ok(socket)
+}
+
+/// Asks the proxy that takes new connections, and its successor when it ends meanwhile.
+pub(super) fn from_current<T: DeserializeOwned>(
+    paths: &Paths,
+    method: &Method,
+    path: &str,
+    body: &[u8],
+) -> anyhow::Result<T> {
+    let socket = current(paths)?;
+    ask(&socket, method, path, body.to_vec()).or_else(|error| {
+        let successor = current(paths).ok().filter(|successor| *successor != socket).ok_or(error)?;
+        ask(&successor, method, path, body.to_vec())
+    })
 }
 
 /// Says on stderr that the agent is dead or hangs, when it does.

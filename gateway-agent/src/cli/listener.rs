@@ -18,8 +18,7 @@ pub enum Command {
 pub(super) fn run(command: Command, paths: &Paths, format: Format) -> anyhow::Result<ExitCode> {
     let Command::List = command;
     client::note_dead_agent(paths);
-    let socket = client::current(paths)?;
-    let listeners: Vec<ListenerStatus> = client::ask(&socket, &Method::GET, "/listeners", Vec::new())?;
+    let listeners: Vec<ListenerStatus> = client::from_current(paths, &Method::GET, "/listeners", &[])?;
     let header =
         ["GATEWAY", "LISTENER", "PORT", "PROTOCOL", "HOSTNAME", "ROUTES", "CONNECTIONS", "CERTIFICATES"];
     print(format, &listeners, &header, || {

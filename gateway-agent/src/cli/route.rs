@@ -54,10 +54,9 @@ fn header(text: &str) -> Result<(String, String), String> {
 
 pub(super) fn run(command: Command, paths: &Paths, format: Format) -> anyhow::Result<ExitCode> {
     client::note_dead_agent(paths);
-    let socket = client::current(paths)?;
     match command {
         Command::List => {
-            let routes: Vec<RouteStatus> = client::ask(&socket, &Method::GET, "/routes", Vec::new())?;
+            let routes: Vec<RouteStatus> = client::from_current(paths, &Method::GET, "/routes", &[])?;
             let header = [
                 "ROUTE",
                 "GATEWAY",
@@ -75,8 +74,8 @@ pub(super) fn run(command: Command, paths: &Paths, format: Format) -> anyhow::Re
         Command::Test(test) => {
             let query = test.query();
             let body = serde_json::to_vec(&query)?;
-            let answer: RouteAnswer =
-                client::ask(&socket, &Method::POST, "/route-test", body).context("asking the proxy")?;
+            let answer: RouteAnswer = client::from_current(paths, &Method::POST, "/route-test", &body)
+                .context("asking the proxy")?;
             show(&answer, &query, format)?;
             Ok(ExitCode::from(verdict(&answer)))
         }

@@ -44,6 +44,22 @@ fn a_denied_client_and_a_filter_without_a_link_are_seen() {
 }
 
 #[test]
+fn a_proxy_that_gives_way_to_a_successor_is_no_trouble() {
+    let place = Place::new();
+    let scene = place.serve();
+    for _ in 0..4 {
+        let ask = || sound(&scene, &[&scene.at(80), "--from", &CLIENT_V4.to_string()]);
+        let before = scene.node.proxies().unwrap();
+        scene.gatectl(&["replace-proxy"]);
+        ask();
+        while scene.node.proxies().is_ok_and(|now| now.len() != 1 || now == before) {
+            ask();
+        }
+        ask();
+    }
+}
+
+#[test]
 fn what_the_agent_was_told_to_leave_alone_is_no_trouble() {
     let place = Place::new();
     let scene = place.serve_with(&["--exclude-device", "eth0"]);

@@ -1,6 +1,7 @@
 //! Looks at everything the chain needs; what cannot be seen is said, and stops nothing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use gateway_common::abi::Proto;
@@ -25,14 +26,37 @@ use crate::datapath::view::{View, VipView};
 const CONNECT: Duration = Duration::from_secs(2);
 /// Endpoints that are tried; a Service may have hundreds.
 const MOST_TRIED: usize = 16;
+/// While proxies come and go.
+const MOST_LOOKS: usize = 3;
 
+/// Looks again when the proxy that was asked gave way to a successor meanwhile: half of the facts would be of one that
+/// drains or is gone.
 pub(super) fn facts(explain: &Explain, paths: &Paths) -> anyhow::Result<Facts> {
+    let mut asked = current(paths);
+    for _ in 1..MOST_LOOKS {
+        let facts = look(explain, paths, &asked)?;
+        if asked.is_err() {
+            return Ok(facts);
+        }
+        let now = current(paths);
+        if now == asked {
+            return Ok(facts);
+        }
+        asked = now;
+    }
+    look(explain, paths, &asked)
+}
+
+fn current(paths: &Paths) -> Result<PathBuf, String> {
+    client::current(paths).map_err(|error| format!("{error:#}"))
+}
+
+fn look(explain: &Explain, paths: &Paths, proxy_socket: &Result<PathBuf, String>) -> anyhow::Result<Facts> {
     let (vip, port, proto) = (explain.target.ip(), explain.target.port(), explain.proto());
     let objects = get::objects_quietly(paths);
     let view = View::open(&paths.pin_dir).map_err(|error| error.to_string());
     let kernel = view.as_ref().ok().and_then(|view| entry(view, vip));
-    let proxy_socket = client::current(paths).map_err(|error| format!("{error:#}"));
-    let listeners = ask::<Vec<ListenerStatus>>(&proxy_socket, "/listeners").unwrap_or_default();
+    let listeners = ask::<Vec<ListenerStatus>>(proxy_socket, "/listeners").unwrap_or_default();
     let holder = holder(&objects, vip);
     let mine = |listener: &&ListenerStatus| {
         let gateway = holder.as_ref().is_none_or(|holder| listener.gateway.as_str() == holder.name);
@@ -41,8 +65,8 @@ pub(super) fn facts(explain: &Explain, paths: &Paths) -> anyhow::Result<Facts> {
     let listeners: Vec<ListenerStatus> = listeners.iter().filter(mine).cloned().collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let network = runtime.block_on(network(explain, view.as_ref().ok()));
-    let routing = routing(explain, &proxy_socket, &listeners);
-    let endpoints = endpoints(&proxy_socket, &routing.backends, proto);
+    let routing = routing(explain, proxy_socket, &listeners);
+    let endpoints = endpoints(proxy_socket, &routing.backends, proto);
     Ok(Facts {
         vip,
         port,
@@ -59,7 +83,7 @@ pub(super) fn facts(explain: &Explain, paths: &Paths) -> anyhow::Result<Facts> {
             .collect(),
         drops_without_listener: kernel.as_ref().is_some_and(|vip| vip.drops_without_listener),
         selected: view.and_then(|view| select(&view, explain)),
-        proxy: proxy(&proxy_socket),
+        proxy: proxy(proxy_socket),
         mtu: mtu::path(explain.from, &endpoints),
         endpoints,
         backends: routing.backends,
@@ -70,10 +94,7 @@ pub(super) fn facts(explain: &Explain, paths: &Paths) -> anyhow::Result<Facts> {
     })
 }
 
-fn ask<T: serde::de::DeserializeOwned>(
-    socket: &Result<std::path::PathBuf, String>,
-    path: &str,
-) -> Result<T, String> {
+fn ask<T: serde::de::DeserializeOwned>(socket: &Result<PathBuf, String>, path: &str) -> Result<T, String> {
     let socket = socket.as_ref().map_err(Clone::clone)?;
     client::ask(socket, &Method::GET, path, Vec::new()).map_err(|error| format!("{error:#}"))
 }
@@ -186,7 +207,7 @@ fn denied(
     Ok(net.map(|net| net.to_string()))
 }
 
-fn proxy(socket: &Result<std::path::PathBuf, String>) -> Result<Proxy, String> {
+fn proxy(socket: &Result<PathBuf, String>) -> Result<Proxy, String> {
     let status: ProxyStatus = ask(socket, "/status")?;
     let problems = status.problems.iter().map(|problem| problem.message.clone()).collect();
     let queue = queue::fullest(status.pid);
@@ -209,11 +230,7 @@ struct Routed {
     backends: Vec<Target>,
 }
 
-fn routing(
-    explain: &Explain,
-    socket: &Result<std::path::PathBuf, String>,
-    listeners: &[ListenerStatus],
-) -> Routed {
+fn routing(explain: &Explain, socket: &Result<PathBuf, String>, listeners: &[ListenerStatus]) -> Routed {
     let Some(first) = listeners.first() else {
         return Routed { answer: Routing::Unknown("no listener".to_owned()), backends: Vec::new() };
     };
@@ -240,7 +257,7 @@ fn routing(
 
 fn test(
     explain: &Explain,
-    socket: &Result<std::path::PathBuf, String>,
+    socket: &Result<PathBuf, String>,
     gateway: &GatewayId,
     listeners: &[ListenerStatus],
     host: String,
@@ -284,7 +301,7 @@ fn target(backend: &RouteBackend) -> Target {
     Target { id: id.as_ref().map(ToString::to_string), weight: *weight, endpoints: *endpoints }
 }
 
-fn endpoints(socket: &Result<std::path::PathBuf, String>, wanted: &[Target], proto: Proto) -> Vec<Endpoint> {
+fn endpoints(socket: &Result<PathBuf, String>, wanted: &[Target], proto: Proto) -> Vec<Endpoint> {
     let backends: Vec<BackendStatus> = ask(socket, "/backends").unwrap_or_default();
     let is_used = |id: &str| wanted.iter().any(|to| to.weight > 0 && to.id.as_deref() == Some(id));
     let used = backends.iter().filter(|backend| is_used(backend.id.as_str()));
