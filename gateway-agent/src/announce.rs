@@ -47,13 +47,24 @@ impl Announcer {
 
     /// Also what moves its messages, to be run while it is used; it ends when the connection does.
     pub fn connect() -> Result<(Self, impl Future<Output = ()> + Send + 'static), Error> {
-        let (connection, handle, _) = rtnetlink::new_connection().map_err(Error::Open)?;
+        // Strict: the kernel honours what a dump asks for, and sends no other routes.
+        let (connection, handle, _) = rtnetlink::new_connection_with_strict_check().map_err(Error::Open)?;
         Ok((Self { handle }, connection))
     }
 
     /// The devices of the node with their addresses, in the order of their indexes.
     pub async fn devices(&self) -> Result<Vec<Device>, Error> {
-        devices::list(&self.handle).await
+        self.devices_with(&self.default_routes().await?).await
+    }
+
+    /// The same, when it is known which devices have default routes.
+    pub async fn devices_with(&self, default_routes: &BTreeSet<u32>) -> Result<Vec<Device>, Error> {
+        devices::list(&self.handle, default_routes).await
+    }
+
+    /// The indexes of devices with a default route in the main table. Reads every route of that table.
+    pub async fn default_routes(&self) -> Result<BTreeSet<u32>, Error> {
+        devices::default_routes(&self.handle).await
     }
 
     /// Ids of the programs that filters at the ingress of these devices run, by device index; devices without any are left

@@ -79,6 +79,8 @@ pub struct Reconciler {
     /// Something happened that others may want to see.
     news: bool,
     datapath: Datapath,
+    /// The kernel may not be what it should be. A change of routes alone leaves it as it is, and costs it nothing.
+    astray: bool,
     /// Since when the kernel waits for the proxies to follow.
     unsettled: Option<Instant>,
     sent: Sent,
@@ -112,6 +114,7 @@ impl Reconciler {
             addresses_changed: false,
             news: true,
             datapath: Datapath::default(),
+            astray: true,
             unsettled: None,
             sent: Sent::default(),
             outcomes: Outcomes::default(),
@@ -130,13 +133,25 @@ impl Reconciler {
             Input::Proxy(event) => self.take_proxy(event, now),
             Input::Exited(exited) => self.parts.proxies.exited(&exited, now),
             Input::Operation(Operation::ReplaceProxy) => self.parts.proxies.replace(),
-            Input::Node(Changed::Devices) => self.devices_changed = true,
-            Input::Tick => {}
-            Input::Node(Changed::Routes) | Input::Drift => {
+            Input::Node(changed) => {
+                self.parts.kernel.changed(&changed);
                 self.devices_changed = true;
-                self.unsettled.get_or_insert(now);
+                if changed.vip_routes {
+                    self.lead_back(now);
+                }
+            }
+            Input::Tick => {}
+            Input::Drift => {
+                self.devices_changed = true;
+                self.lead_back(now);
             }
         }
+    }
+
+    /// Has the kernel compared with what it should be.
+    fn lead_back(&mut self, now: Instant) {
+        self.astray = true;
+        self.unsettled.get_or_insert(now);
     }
 
     /// Acts on everything taken in.
@@ -225,6 +240,7 @@ impl Reconciler {
         if let Some(adopt) = &mut self.parts.adopt {
             adopt.joined(hello.pid, !holding.is_empty());
         }
+        self.astray |= !holding.is_empty();
         let refused = self.parts.kernel.adopt(holding);
         self.parts.proxies.unlisten(id, &refused);
         self.parts.proxies.newcomers.insert(id);
@@ -251,7 +267,10 @@ impl Reconciler {
         if let Err(error) = held.keep(&params.held) {
             self.errors.change.push(format!("assigned addresses are not kept: {error:#}"));
         }
-        self.datapath.clone_from(self.translator.datapath());
+        if self.datapath != *self.translator.datapath() {
+            self.datapath.clone_from(self.translator.datapath());
+            self.astray = true;
+        }
         self.told.tell(addresses::warnings(&self.datapath, self.translator.verdicts(), &params.devices));
         self.errors.change.extend(kernel.shrink(&self.datapath).await);
         self.generation += 1;
@@ -278,6 +297,7 @@ impl Reconciler {
         for (socket, problem) in failed.iter().filter(|(id, _)| !self.socket_problems.contains_key(*id)) {
             tracing::warn!(%socket, problem, "listening socket not opened");
         }
+        self.astray |= !opened.is_empty();
         self.socket_problems = failed;
         for socket in &opened {
             proxies.listen(kernel, socket, None);
@@ -287,6 +307,9 @@ impl Reconciler {
     async fn settle(&mut self) {
         // A port that another process held may be free by now.
         self.open_sockets();
+        if !self.astray {
+            return;
+        }
         let outcome = self.parts.kernel.settle(&self.datapath).await;
         for problem in outcome.errors.iter().filter(|problem| !self.errors.settle.contains(problem)) {
             tracing::error!(problem, "kernel");
@@ -296,6 +319,10 @@ impl Reconciler {
         self.outcomes.ports = outcome.ports;
         self.outcomes.sockets = outcome.sockets;
         self.outcomes.sockets.extend(self.socket_problems.clone());
+        let Outcomes { vips, ports, sockets, .. } = &self.outcomes;
+        // What did not work is tried again at every occasion.
+        self.astray =
+            !(self.errors.settle.is_empty() && vips.is_empty() && ports.is_empty() && sockets.is_empty());
     }
 
     fn publish(&mut self) {

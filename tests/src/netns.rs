@@ -39,6 +39,15 @@ pub struct Netns {
 impl Netns {
     /// A new namespace with `lo` up. The first call of a process removes what dead owners left.
     pub fn new(label: &str) -> Result<Self> {
+        let netns = Self::bare(label)?;
+        netns.ip("link set lo up")?;
+        // A test need not wait for duplicate address detection.
+        netns.sysctl("net.ipv6.conf.default.accept_dad", "0")?;
+        Ok(netns)
+    }
+
+    /// As the kernel makes one: even `lo` is down.
+    pub fn bare(label: &str) -> Result<Self> {
         static SWEEP: Once = Once::new();
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         ensure!(rustix::process::geteuid().is_root(), "network namespaces need root: run the tests as root");
@@ -54,9 +63,6 @@ impl Netns {
         let netns = Self { name, handle, bpffs };
         fs::create_dir_all(&netns.bpffs).context("create the mount point of the bpffs")?;
         mount("bpf", &netns.bpffs, "bpf", MountFlags::empty(), None).context("mount a bpffs")?;
-        netns.ip("link set lo up")?;
-        // A test need not wait for duplicate address detection.
-        netns.sysctl("net.ipv6.conf.default.accept_dad", "0")?;
         Ok(netns)
     }
 

@@ -13,10 +13,10 @@ use netlink_packet_route::link::{
 use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteType};
 use rtnetlink::Handle;
 
-use super::Error;
+use super::{Error, route};
 use crate::device::Device;
 
-pub(super) async fn list(handle: &Handle) -> Result<Vec<Device>, Error> {
+pub(super) async fn list(handle: &Handle, default_routes: &BTreeSet<u32>) -> Result<Vec<Device>, Error> {
     let mut devices: BTreeMap<u32, Device> =
         links(handle).await?.iter().map(|link| (link.header.index, device_of(link))).collect();
     for (index, ip) in addresses(handle).await? {
@@ -24,8 +24,8 @@ pub(super) async fn list(handle: &Handle) -> Result<Vec<Device>, Error> {
             device.addresses.insert(ip);
         }
     }
-    for index in default_routes(handle).await? {
-        if let Some(device) = devices.get_mut(&index) {
+    for index in default_routes {
+        if let Some(device) = devices.get_mut(index) {
             device.default_route = true;
         }
     }
@@ -63,18 +63,20 @@ async fn addresses(handle: &Handle) -> Result<Vec<(u32, IpAddr)>, Error> {
     Ok(found)
 }
 
-async fn default_routes(handle: &Handle) -> Result<BTreeSet<u32>, Error> {
+/// Devices with default routes. Costs what all routes of the node cost: the kernel cannot look for these alone.
+pub(super) async fn default_routes(handle: &Handle) -> Result<BTreeSet<u32>, Error> {
     let mut found = BTreeSet::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut request = RouteMessage::default();
         request.header.address_family = family;
-        let mut routes = handle.route().get(request).execute();
-        let failed = |source| Error::List { what: "routes", source };
-        while let Some(route) = routes.try_next().await.map_err(failed)? {
+        request.header.table = RouteHeader::RT_TABLE_MAIN;
+        request.header.kind = RouteType::Unicast;
+        let hear = |route: RouteMessage| {
             if is_default(&route) {
                 found.extend(devices_of(&route));
             }
-        }
+        };
+        route::each(handle, request, hear).await?;
     }
     Ok(found)
 }

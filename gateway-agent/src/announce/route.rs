@@ -18,7 +18,7 @@ use super::{Error, devices};
 /// rt_protos, and no routing daemon's.
 pub const PROTOCOL: u8 = 71;
 /// `RT_TABLE_LOCAL`
-const TABLE_LOCAL: u32 = 255;
+const TABLE_LOCAL: u8 = 255;
 
 /// What to add and what to remove.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -42,15 +42,34 @@ pub struct Outcome {
 pub(super) async fn list(handle: &Handle) -> Result<BTreeSet<IpAddr>, Error> {
     let mut found = BTreeSet::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-        let mut request = RouteMessage::default();
-        request.header.address_family = family;
-        let mut routes = handle.route().get(request).execute();
-        let failed = |source| Error::List { what: "routes", source };
-        while let Some(route) = routes.try_next().await.map_err(failed)? {
-            found.extend(vip_of(&route));
-        }
+        each(handle, ours(family), |route| found.extend(vip_of(&route))).await?;
     }
     Ok(found)
+}
+
+/// Hears of every route that `request` asks for.
+pub(super) async fn each(
+    handle: &Handle,
+    request: RouteMessage,
+    mut hear: impl FnMut(RouteMessage),
+) -> Result<(), Error> {
+    let mut routes = handle.route().get(request).execute();
+    while let Some(route) =
+        routes.try_next().await.map_err(|source| Error::List { what: "routes", source })?
+    {
+        hear(route);
+    }
+    Ok(())
+}
+
+/// Asks for our routes alone: there may be a million others.
+fn ours(family: AddressFamily) -> RouteMessage {
+    let mut request = RouteMessage::default();
+    request.header.address_family = family;
+    request.header.table = TABLE_LOCAL;
+    request.header.protocol = RouteProtocol::from(PROTOCOL);
+    request.header.kind = RouteType::Local;
+    request
 }
 
 pub(super) async fn install(handle: &Handle, vips: &BTreeSet<IpAddr>) -> Result<Outcome, Error> {
@@ -102,14 +121,14 @@ fn message(ip: IpAddr, loopback: u32) -> RouteMessage {
             .kind(RouteType::Local)
             .scope(RouteScope::Host)
             .protocol(RouteProtocol::from(PROTOCOL))
-            .table_id(TABLE_LOCAL)
+            .table_id(TABLE_LOCAL.into())
             .output_interface(loopback)
             .build(),
         IpAddr::V6(v6) => RouteMessageBuilder::<Ipv6Addr>::new()
             .destination_prefix(v6, 128)
             .kind(RouteType::Local)
             .protocol(RouteProtocol::from(PROTOCOL))
-            .table_id(TABLE_LOCAL)
+            .table_id(TABLE_LOCAL.into())
             .output_interface(loopback)
             .build(),
     }

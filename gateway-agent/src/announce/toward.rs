@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use futures_util::TryStreamExt;
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteType};
-use rtnetlink::{Handle, RouteMessageBuilder};
+use rtnetlink::Handle;
 
 use super::Error;
 
@@ -31,12 +32,12 @@ pub(super) async fn is_local(handle: &Handle, ip: IpAddr) -> Result<bool, Error>
 
 /// The route that the kernel would take.
 async fn route(handle: &Handle, ip: IpAddr) -> Result<Option<RouteMessage>, Error> {
-    let builder = RouteMessageBuilder::<IpAddr>::new();
-    let full = if ip.is_ipv4() { 32 } else { 128 };
-    let message = match builder.destination_prefix(ip, full) {
-        Ok(builder) => builder.build(),
-        Err(_) => return Ok(None),
-    };
+    // Not the builder's, whose table and scope are refused by a strict check.
+    let mut message = RouteMessage::default();
+    let (family, length) = if ip.is_ipv4() { (AddressFamily::Inet, 32) } else { (AddressFamily::Inet6, 128) };
+    message.header.address_family = family;
+    message.header.destination_prefix_length = length;
+    message.attributes.push(RouteAttribute::Destination(ip.into()));
     let mut answers = handle.route().get(message).execute();
     let failed = |source| Error::List { what: "the route to an address", source };
     answers.try_next().await.map_err(failed)

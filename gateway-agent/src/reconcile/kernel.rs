@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use gateway_common::ir::SocketId;
 
-use crate::announce::Announcer;
+use crate::announce::{self, Announcer, Changed};
 use crate::datapath::Datapath;
 use crate::datapath::sockets::{Group, Sockets};
 use crate::desired::{self, VipPort};
@@ -27,6 +27,8 @@ pub struct Kernel {
     announcer: Announcer,
     sockets: Sockets,
     devices: Globs,
+    /// Indexes of devices with default routes; None: to be read.
+    default_routes: Option<BTreeSet<u32>>,
     /// Of the node's devices when they were last listed.
     addresses: BTreeMap<IpAddr, String>,
     workers: usize,
@@ -41,6 +43,7 @@ impl Kernel {
             announcer,
             sockets: Sockets::new(),
             devices,
+            default_routes: None,
             addresses: BTreeMap::new(),
             workers,
             settled: None,
@@ -50,7 +53,7 @@ impl Kernel {
     /// Makes the programs run where they should. What could not be done.
     pub async fn attach(&mut self) -> Vec<String> {
         let mut errors: Vec<String> = self.datapath.repair().err().iter().map(ToString::to_string).collect();
-        match self.announcer.devices().await {
+        match self.list_devices().await {
             Ok(devices) => {
                 errors.extend(self.devices.unfit(&devices).map(no_ethernet));
                 let problems = self.datapath.set_devices(self.devices.select(&devices));
@@ -60,6 +63,24 @@ impl Kernel {
             Err(error) => errors.push(error.to_string()),
         }
         errors
+    }
+
+    async fn list_devices(&mut self) -> Result<Vec<Device>, announce::Error> {
+        let known = match self.default_routes.take() {
+            Some(known) => known,
+            None => self.announcer.default_routes().await?,
+        };
+        let devices = self.announcer.devices_with(&known).await;
+        self.default_routes = Some(known);
+        devices
+    }
+
+    /// Forgets what is no longer so. A device that goes takes its default routes along without a word from the kernel.
+    pub fn changed(&mut self, changed: &Changed) {
+        let touched = |known: &BTreeSet<u32>| !known.is_disjoint(&changed.devices);
+        if changed.default_routes || self.default_routes.as_ref().is_some_and(touched) {
+            self.default_routes = None;
+        }
     }
 
     /// Addresses of the node's own devices, by the device's name.
