@@ -5,13 +5,13 @@ mod directories;
 mod edges;
 mod limits;
 mod lock;
+mod signals;
 mod tasks;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use gateway_common::admin::AgentStatus;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::admin::{self, Operation, View};
@@ -28,6 +28,7 @@ use crate::source::Source;
 use crate::status_dir::StatusDir;
 use crate::unix;
 
+use signals::{Signals, Told};
 use tasks::Tasks;
 
 pub use cleanup::cleanup;
@@ -41,8 +42,12 @@ const QUEUE: usize = 1024;
 /// Runs the agent until SIGTERM or SIGINT; traffic goes on after it.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let started = Instant::now();
+    let mut signals = Signals::listen()?;
     prepare(&config)?;
-    let _lock = lock::take(Some(&config.runtime_dir)).await?;
+    let _lock = tokio::select! {
+        lock = lock::take(Some(&config.runtime_dir)) => lock?,
+        () = signals.end() => return Ok(()),
+    };
     let held = Held::open(&config.state_dir)?;
     let mut datapath = Datapath::open(&edges::datapath(&config)).context("open the datapath")?;
     let mut tasks = Tasks::default();
@@ -83,9 +88,6 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     });
 
     let mut devices = Watch::open()?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
     let mut tick = tokio::time::interval(TICK);
     let mut drift = tokio::time::interval(DRIFT);
     tracing::info!(source = %config.source.display(), node = config.node_name, "reconciling");
@@ -96,12 +98,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             Some(exited) = exits.recv() => Input::Exited(exited),
             Some(operation) = operations.recv() => Input::Operation(operation),
             changed = devices.changed() => Input::Node(changed?),
-            _ = hangup.recv() => Input::Operation(Operation::ReplaceProxy),
+            told = signals.next() => match told {
+                Told::ReplaceProxy => Input::Operation(Operation::ReplaceProxy),
+                Told::End => break,
+            },
             _ = tick.tick() => Input::Tick,
             _ = drift.tick() => Input::Drift,
             error = tasks.ended() => return Err(error),
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
         };
         let now = Instant::now();
         reconciler.take(input, now);

@@ -3,7 +3,7 @@
 use std::fs;
 
 use aya::maps::MapInfo;
-use aya::programs::{Program, SchedClassifier, SkLookup, Xdp};
+use aya::programs::{Program, ProgramError, SchedClassifier, SkLookup, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use gateway_common::abi::names::{
     GLOBAL_ASSIGN_REUSEPORT, GLOBAL_LOG_LEVEL, PINNED_MAPS, PROGRAM_INGRESS, PROGRAM_LOOKUP, PROGRAM_XDP,
@@ -14,6 +14,9 @@ use super::Error;
 use super::features::Features;
 use super::layout::Layout;
 use super::pins::Pins;
+
+/// Of a program that signals keep from being verified. libbpf makes 5.
+const ATTEMPTS: usize = 10;
 
 /// Loads everything or leaves no new pin behind.
 pub(super) fn load(object: &[u8], pins: &Pins, features: &Features, log_level: u8) -> Result<Ebpf, Error> {
@@ -43,7 +46,8 @@ fn try_load(object: &[u8], pins: &Pins, features: &Features, log_level: u8) -> R
     }
     for name in PROGRAMS {
         let program = ebpf.program_mut(name).ok_or(Error::Missing { what: "program", name })?;
-        load_program(program).map_err(|e| Error::program("load", name, e))?;
+        patiently(is_cut_short, || load_program(&mut *program))
+            .map_err(|e| Error::program("load", name, e))?;
     }
     Ok(ebpf)
 }
@@ -58,7 +62,22 @@ fn check_layout(pins: &Pins, name: &'static str) -> Result<(), Error> {
     }
 }
 
-fn load_program(program: &mut Program) -> Result<(), aya::programs::ProgramError> {
+/// A signal ended the verifier: also that of a stop, which the process does not notice.
+fn is_cut_short(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::LoadError { io_error, .. } if io_error.raw_os_error() == Some(libc::EAGAIN))
+}
+
+fn patiently<E>(passes: impl Fn(&E) -> bool, mut load: impl FnMut() -> Result<(), E>) -> Result<(), E> {
+    for _ in 1..ATTEMPTS {
+        match load() {
+            Err(error) if passes(&error) => {}
+            loaded => return loaded,
+        }
+    }
+    load()
+}
+
+fn load_program(program: &mut Program) -> Result<(), ProgramError> {
     if let Ok(tc) = <&mut SchedClassifier>::try_from(&mut *program) {
         return tc.load();
     }
@@ -82,8 +101,28 @@ pub(super) fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
 
 fn typed<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<P, Error>
 where
-    P: TryFrom<&'a mut Program, Error = aya::programs::ProgramError>,
+    P: TryFrom<&'a mut Program, Error = ProgramError>,
 {
     let program = ebpf.program_mut(name).ok_or(Error::Missing { what: "program", name })?;
     P::try_from(program).map_err(|e| Error::program("use", name, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_tried_again_but_not_for_ever() {
+        for (failures, passes, tries, loads) in
+            [(0, true, 1, true), (4, true, 5, true), (1000, true, ATTEMPTS, false), (4, false, 1, false)]
+        {
+            let mut tried = 0;
+            let load = || {
+                tried += 1;
+                if tried > failures { Ok(()) } else { Err(()) }
+            };
+            let loaded = patiently(|()| passes, load).is_ok();
+            assert_eq!((tried, loaded), (tries, loads), "{failures} failures that pass: {passes}");
+        }
+    }
 }

@@ -11,12 +11,13 @@ use std::time::Duration;
 use gatehouse_tests::client::get;
 use gatehouse_tests::netns::Netns;
 use gatehouse_tests::node::Node;
-use gatehouse_tests::process::wait_for;
+use gatehouse_tests::process::{Process, wait_for};
 use gateway_agent::announce::Announcer;
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::CALM;
-use crate::place::{HOST, Held, Loads, Place, Site};
+use crate::place::{HOST, Held, Loads, PATIENCE, Place, Site};
 
 #[test]
 fn nobody_notices_that_the_agent_is_killed() {
@@ -63,6 +64,25 @@ fn programs(site: &Site<'_>) -> BTreeSet<u64> {
         listed.iter().filter(|it| it["ours"] == true).filter_map(|it| it["id"].as_u64()).collect();
     assert!(ids.len() >= 2, "{listed:?}");
     ids
+}
+
+#[test]
+fn one_that_waits_for_its_predecessor_hears_signals() {
+    let place = Place::new();
+    let site = place.serve();
+    let folder = site.node.folder();
+    let mut command = place.topology.node.command(folder.join("bin/gateway-agent")).unwrap();
+    command.arg("run").arg("--source").arg(site.node.source());
+    command.arg("--runtime-dir").arg(folder.join("run")).arg("--state-dir").arg(folder.join("state"));
+    let mut successor = Process::start("gateway-agent", command, &folder.join("successor")).unwrap();
+    let waits = || successor.log().contains("waiting for the former agent").then_some(());
+    assert!(wait_for(PATIENCE, waits).is_some(), "{}", successor.log());
+    successor.signal(Signal::HUP).unwrap();
+    thread::sleep(CALM);
+    assert_eq!(successor.ended(), None, "{}", successor.log());
+    let status = successor.stop(PATIENCE).unwrap();
+    assert!(status.success(), "{status}: {}", successor.log());
+    assert_eq!(site.answered_by().unwrap(), "one");
 }
 
 #[test]
