@@ -6,6 +6,7 @@ mod agent;
 mod broken;
 mod change;
 mod many;
+mod mixed;
 mod place;
 mod proxy;
 mod streams;
