@@ -122,7 +122,5 @@ fn serve(worker: &Rc<Worker>, gateway: &GatewayId, stream: TcpStream, peer: Sock
         handle,
         permit,
     };
-    let metrics = port.metrics.clone();
-    let work = dispatch::serve(worker.clone(), view.clone(), accepted);
-    spawn_local(crash::counted(metrics, worker.index, work));
+    spawn_local(dispatch::serve(worker.clone(), view.clone(), accepted));
 }

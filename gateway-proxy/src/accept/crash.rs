@@ -7,15 +7,10 @@ use tracing::error;
 use crate::access_log::Reason;
 use crate::metrics;
 
-struct Crash {
-    port: Arc<metrics::Port>,
-    worker: usize,
-}
-
-/// The work of one connection, as a task of its own.
-pub(super) async fn counted(port: Arc<metrics::Port>, worker: usize, work: impl Future<Output = ()>) {
-    let _crash = Crash { port, worker };
-    work.await;
+/// Held while a connection is served, by the task itself: one that wrapped its work would be twice as large.
+pub(super) struct Crash {
+    pub port: Arc<metrics::Port>,
+    pub worker: usize,
 }
 
 impl Drop for Crash {
@@ -40,16 +35,16 @@ mod tests {
         let metrics = Metrics::new(1);
         let port = metrics.port(&GatewayId::new("default/web"), 80, PortProtocol::Http);
         let local = LocalSet::new();
-        let other = local.spawn_local(counted(port.clone(), 0, async {
-            for _ in 0..10 {
+        let work = |crash: Crash, steps: u32, breaks: bool| async move {
+            let _crash = crash;
+            for _ in 0..steps {
                 tokio::task::yield_now().await;
             }
-        }));
-        let crashing = counted(port.clone(), 0, async {
-            tokio::task::yield_now().await;
-            panic!("a defect of the test's own");
-        });
-        let broken = local.spawn_local(crashing);
+            assert!(!breaks, "a defect of the test's own");
+        };
+        let crash = || Crash { port: port.clone(), worker: 0 };
+        let broken = local.spawn_local(work(crash(), 1, true));
+        let other = local.spawn_local(work(crash(), 10, false));
         let (broken, other) = local.run_until(async { (broken.await, other.await) }).await;
         assert!(broken.unwrap_err().is_panic() && other.is_ok());
         assert_eq!(port.ended(Reason::Internal), 1);

@@ -6,6 +6,7 @@ use gateway_common::ir::PortProtocol;
 use tracing::debug;
 
 use super::Accepted;
+use super::crash::Crash;
 use crate::access_log::Reason;
 use crate::http::client::{Client, Opening, Tls};
 use crate::http::io::{Prefixed, Stream};
@@ -19,6 +20,7 @@ use crate::worker::{View, Worker};
 
 /// `view` is what the connection was accepted under: what its port names is in it, whatever changes meanwhile.
 pub(super) async fn serve(worker: Rc<Worker>, view: View, mut accepted: Accepted) {
+    let _crash = Crash { port: accepted.port.metrics.clone(), worker: worker.index };
     if let Err(refusal) = preface::proxy_header(&worker, &mut accepted).await {
         return Refused::of(&accepted).end(&worker, refusal.reason, Some(&refusal.detail));
     }
