@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use gateway_agent::announce::Announcer;
@@ -192,13 +192,26 @@ pub fn datagram(vip: SocketAddr) -> Result<(SocketAddr, Vec<u8>)> {
     Ok((socket.local_addr()?, buffer))
 }
 
-/// Reads from a socket with a timeout. Such a wait ends with EINTR when the process was stopped or frozen, without any
-/// signal handler: signal(7).
+/// Receives from a socket with a timeout.
 pub fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<usize> {
+    uninterrupted(socket.read_timeout()?, || socket.recv(buffer))
+}
+
+/// Goes on reading from a socket with this timeout. Such a wait ends with EINTR when the process was stopped or frozen,
+/// without any signal handler: signal(7).
+pub fn uninterrupted(
+    limit: Option<Duration>,
+    mut read: impl FnMut() -> io::Result<usize>,
+) -> io::Result<usize> {
+    let begun = Instant::now();
     loop {
-        match socket.recv(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            received => return received,
+        match read() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                if limit.is_some_and(|limit| begun.elapsed() >= limit) {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+            }
+            read => return read,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use gatehouse_tests::datapath::{Datapath, Options};
 use gatehouse_tests::netns::Netns;
-use gatehouse_tests::serving::receive;
+use gatehouse_tests::serving::{receive, uninterrupted};
 use gatehouse_tests::topology::{Topology, Uplink, vip_v4, vip_v6};
 use gateway_common::abi::{NoListener, Port, PortCounters, Proto};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -217,11 +217,8 @@ pub(crate) fn ping(from: &Netns, to: IpAddr) -> Result<()> {
     socket.send(&[kind, 0, high, low, 0, 7, 0, 1])?;
     let mut answer = [0; 128];
     loop {
-        let length = match (&socket).read(&mut answer) {
-            // As in `receive`.
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            read => read.context("no echo")?,
-        };
+        let read = uninterrupted(Some(PATIENCE), || (&socket).read(&mut answer));
+        let length = read.context("no echo")?;
         // IPv4 shows its header to raw sockets.
         let at = if to.is_ipv4() { 20 } else { 0 };
         let reply = if to.is_ipv4() { 0 } else { 129 };
