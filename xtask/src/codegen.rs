@@ -2,6 +2,7 @@
 //! types.
 #![expect(clippy::print_stdout, reason = "a task talks to its user")]
 
+mod parts;
 mod schema;
 
 use std::fs;
@@ -47,7 +48,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut outputs = Vec::new();
     for (group, plural, version) in KINDS {
         let text = generate(&kopium, &folder, group, plural, version)?;
-        outputs.push((format!("gateway-agent/api/src/{plural}.rs"), text));
+        let files = parts::split(plural, &text).into_iter();
+        outputs.extend(files.map(|(name, text)| (format!("gateway-agent/api/src/{name}"), text)));
     }
     outputs.push(("gateway-agent/src/source/schema/gateway-api.json".to_owned(), schema::generate(&folder)?));
     outputs.push(("manifests/crds/gatehouse.dev.yaml".to_owned(), own_crds()?));
@@ -58,6 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             continue;
         }
         if !args.check {
+            fs::create_dir_all(path.parent().unwrap_or(&path))?;
             fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
         }
         stale.push(name);
